@@ -1,0 +1,34 @@
+// The pipeline behind llmconvert: import -> shapes -> passes -> lower and plan -> quantise ->
+// package -> verify. A failure at any stage throws Error and leaves an older output as it was.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/package/weight.h"
+
+namespace pocket {
+
+struct ConvertOptions {
+  std::string input;   // .onnx, a folder that holds one, or a .pocket to copy
+  std::string output;  // .pocket
+  Encoding weights = Encoding::m0e4;
+  int64_t group_size = 32;  // of the 4-bit encodings
+  int64_t context = 0;      // default of the runtime; 0: the model's own, at most 4096
+  int64_t chunk = 0;        // rows of a prefill step; 0: 128
+  bool verify = false;
+  bool shapes_only = false;
+  std::string dump_after;  // stage whose text goes to stdout
+  std::string report;      // JSON file; empty: none
+  bool quiet = false;
+};
+
+// Throws Error(usage) for a stage of --dump-after that does not exist, a context beyond the
+// model's, or an output that cannot be written; Error(bad_input) for the model's faults;
+// Error(wrong_result) when --verify finds a difference.
+void convert(const ConvertOptions&);
+
+// IN.pocket -> OUT.pocket: checks every hash and copies the weights byte for byte.
+void copy_package(const ConvertOptions&);
+
+}  // namespace pocket

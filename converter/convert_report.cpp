@@ -1,0 +1,116 @@
+#include "converter/convert_report.h"
+
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+namespace pocket {
+namespace {
+
+using nlohmann::json;
+
+template <typename... Arguments>
+std::string format(const char* pattern, Arguments... arguments) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, arguments...);
+  return text;
+}
+
+uint64_t bytes_of(const Weight& weight) {
+  return weight.format.code_bytes() + weight.format.pair_bytes();
+}
+
+// Signal to noise in decibels; absent when nothing was lost.
+json signal_to_noise(const QuantError& error) {
+  if (error.squared_error <= 0.0 || error.squared_norm <= 0.0) return nullptr;
+  return 10.0 * std::log10(error.squared_norm / error.squared_error);
+}
+
+}  // namespace
+
+json ConvertReport::to_json(const Package& package) const {
+  const Manifest& manifest = package.manifest();
+  json out = {{"schema", "llmconvert-report"}, {"version", 1}};
+  out["source"] = {{"model_file", source.model_file},
+                   {"producer", source.producer},
+                   {"opset", source.opset},
+                   {"nodes", source.nodes},
+                   {"constants", source.constants},
+                   {"inline_bytes", source.inline_bytes},
+                   {"external_bytes", source.external_bytes},
+                   {"external_files", source.external_files},
+                   {"notes", source.notes}};
+  out["shapes"] = {{"nodes_before", shapes.nodes_before},
+                   {"nodes_after", shapes.nodes_after},
+                   {"folded_constant", shapes.folded_constant},
+                   {"folded_symbolic", shapes.folded_symbolic}};
+  const json rewrites = passes.to_json();
+  out["passes"] = rewrites.at("passes");
+  out["notes"] = rewrites.at("notes");
+  out["dispatches"] = dispatches;
+  out["weights"] = json::array();
+  uint64_t weight_bytes = 0;
+  for (size_t i = 0; i < manifest.weights.size(); ++i) {
+    const Weight& weight = manifest.weights[i];
+    const auto count = static_cast<double>(weight.format.rows * weight.format.columns);
+    weight_bytes += bytes_of(weight);
+    out["weights"].push_back({{"name", weight.name},
+                              {"role", weight_role_name(roles[i])},
+                              {"shape", weight.shape},
+                              {"encoding", encoding_name(weight.format.encoding)},
+                              {"group", weight.format.group},
+                              {"bytes", bytes_of(weight)},
+                              {"mse", errors[i].squared_error / count},
+                              {"snr_db", signal_to_noise(errors[i])}});
+  }
+  out["file"] = {{"bytes", package.file_bytes()},
+                 {"manifest_bytes", package.manifest_bytes()},
+                 {"tokenizer_bytes", package.tokenizer_bytes()},
+                 {"weight_bytes", weight_bytes}};
+  if (verify) {
+    out["verify"] = {{"tokens", verify->tokens},
+                     {"passes_error", verify->passes_error},
+                     {"passes_tolerance", verify->passes_tolerance},
+                     {"file_error", verify->file_error},
+                     {"file_tolerance", verify->file_tolerance},
+                     {"quantised_error", verify->quantised_error}};
+  }
+  return out;
+}
+
+std::string ConvertReport::summary(const Package& package) const {
+  struct Sum {
+    size_t weights = 0;
+    uint64_t bytes = 0;
+    QuantError error;
+  };
+  std::map<std::string, Sum> sums;
+  const auto& weights = package.manifest().weights;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    Sum& sum = sums[encoding_name(weights[i].format.encoding)];
+    ++sum.weights;
+    sum.bytes += bytes_of(weights[i]);
+    sum.error.add(errors[i]);
+  }
+  std::string text = format("%s: %.2f MB, %zu operators, context %lld\n", package.path().c_str(),
+                            static_cast<double>(package.file_bytes()) / 1e6,
+                            package.manifest().program.operators.size(),
+                            static_cast<long long>(package.manifest().program.max_context));
+  for (const auto& [name, sum] : sums) {
+    text += format("  %-4s %4zu tensors, %10.3f MB", name.c_str(), sum.weights,
+                   static_cast<double>(sum.bytes) / 1e6);
+    const json ratio = signal_to_noise(sum.error);
+    if (!ratio.is_null()) text += format(", signal to noise %.1f dB", ratio.get<double>());
+    text += "\n";
+  }
+  if (verify) {
+    text += format(
+        "  verified on %lld tokens: passes %.1e (at most %.0e), file %.1e (at most "
+        "%.0e), quantisation %.1e\n",
+        static_cast<long long>(verify->tokens), verify->passes_error, verify->passes_tolerance,
+        verify->file_error, verify->file_tolerance, verify->quantised_error);
+  }
+  return text;
+}
+
+}  // namespace pocket

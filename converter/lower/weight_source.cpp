@@ -1,0 +1,142 @@
+#include "converter/lower/weight_source.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <string>
+
+#include "runtime/base/error.h"
+
+namespace pocket {
+
+namespace {
+
+using ir::ElementType;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ExitCode::bad_input, "a weight " + what + "; export the model again.");
+}
+
+int64_t stored_rows(const ir::TensorData& data) {
+  return data.shape.size() == 1 ? 1 : data.shape[0];
+}
+int64_t stored_columns(const ir::TensorData& data) { return data.shape.back(); }
+
+int64_t columns_of(const WeightPart& part) {
+  return part.transposed ? stored_rows(part.data) : stored_columns(part.data);
+}
+
+void check(const WeightPart& part) {
+  const ir::TensorData& data = part.data;
+  if (!ir::is_float_type(data.type)) {
+    fail("of type " + std::string(ir::element_name(data.type)) + " is no float tensor");
+  }
+  if (data.shape.empty() || data.shape.size() > 2) {
+    fail("has " + std::to_string(data.shape.size()) + " dimensions instead of 1 or 2");
+  }
+  const auto needed = static_cast<uint64_t>(data.elements()) * (ir::element_bits(data.type) / 8);
+  if (data.bytes == nullptr || data.byte_size < needed) {
+    fail("needs " + std::to_string(needed) + " bytes but has " + std::to_string(data.byte_size));
+  }
+  const int64_t most = part.transposed ? stored_columns(data) : stored_rows(data);
+  if (part.first_row < 0 || part.rows < 0 || part.first_row > most - part.rows) {
+    fail("of " + std::to_string(most) + " rows is read from row " + std::to_string(part.first_row) +
+         " for " + std::to_string(part.rows) + " rows");
+  }
+}
+
+float load(ElementType type, const std::byte* bytes, int64_t index) {
+  const auto read = [&]<typename T>(T value) {
+    std::memcpy(&value, bytes + static_cast<size_t>(index) * sizeof(T), sizeof(T));
+    return value;
+  };
+  switch (type) {
+    case ElementType::f32:
+      return read(float{});
+    case ElementType::f64:
+      return static_cast<float>(read(double{}));
+    case ElementType::f16:
+      return static_cast<float>(std::bit_cast<Eigen::half>(read(uint16_t{})));
+    case ElementType::bf16:
+      return std::bit_cast<float>(static_cast<uint32_t>(read(uint16_t{})) << 16);
+    default:
+      fail("is no float tensor");
+  }
+}
+
+void read_part(const WeightPart& part, int64_t first, int64_t count, float* out) {
+  const ir::TensorData& data = part.data;
+  const int64_t stride = stored_columns(data);
+  const int64_t columns = columns_of(part);
+  first += part.first_row;
+  if (!part.transposed) {
+    if (data.type == ElementType::f32) {
+      std::memcpy(out, data.bytes + static_cast<size_t>(first * stride) * sizeof(float),
+                  static_cast<size_t>(count * columns) * sizeof(float));
+      return;
+    }
+    for (int64_t i = 0; i < count * columns; ++i) {
+      out[i] = load(data.type, data.bytes, first * stride + i);
+    }
+    return;
+  }
+  for (int64_t k = 0; k < columns; ++k) {  // along the file, so that each cache line serves `count`
+    for (int64_t n = 0; n < count; ++n) {
+      out[n * columns + k] = load(data.type, data.bytes, k * stride + first + n);
+    }
+  }
+}
+
+}  // namespace
+
+WeightSource::WeightSource(std::vector<WeightPart> parts) : parts_(std::move(parts)) {
+  if (parts_.empty()) fail("has no parts");
+  for (const WeightPart& part : parts_) {
+    check(part);
+    if (columns_of(part) != columns_of(parts_.front())) {
+      fail("is merged from parts of " + std::to_string(columns_of(parts_.front())) + " and " +
+           std::to_string(columns_of(part)) + " columns");
+    }
+    rows_ += part.rows;
+  }
+  columns_ = columns_of(parts_.front());
+}
+
+void WeightSource::read_rows(int64_t first, int64_t count, float* out) const {
+  if (first < 0 || count < 0 || first > rows_ - count) {
+    fail("of " + std::to_string(rows_) + " rows is read from row " + std::to_string(first) +
+         " for " + std::to_string(count) + " rows");
+  }
+  int64_t start = 0;
+  for (const WeightPart& part : parts_) {
+    const int64_t from = std::max(first, start);
+    const int64_t to = std::min(first + count, start + part.rows);
+    if (from < to) read_part(part, from - start, to - from, out + (from - first) * columns_);
+    start += part.rows;
+  }
+}
+
+bool WeightSource::same_values(const WeightSource& other) const {
+  if (rows_ != other.rows_ || columns_ != other.columns_) return false;
+  const bool same_parts =
+      std::equal(parts_.begin(), parts_.end(), other.parts_.begin(), other.parts_.end(),
+                 [](const WeightPart& a, const WeightPart& b) {
+                   return a.data.bytes == b.data.bytes && a.data.type == b.data.type &&
+                          a.data.shape == b.data.shape && a.transposed == b.transposed &&
+                          a.first_row == b.first_row && a.rows == b.rows;
+                 });
+  if (same_parts) return true;
+  constexpr int64_t kTile = 256;
+  std::vector<float> mine(static_cast<size_t>(kTile * columns_)), theirs(mine.size());
+  for (int64_t first = 0; first < rows_; first += kTile) {
+    const int64_t count = std::min(kTile, rows_ - first);
+    read_rows(first, count, mine.data());
+    other.read_rows(first, count, theirs.data());
+    const auto bytes = static_cast<size_t>(count * columns_) * sizeof(float);
+    if (std::memcmp(mine.data(), theirs.data(), bytes) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace pocket

@@ -1,0 +1,45 @@
+// A weight matrix read row by row from the model's constants. Parts are stacked along the rows
+// (merged projections); a part may lie transposed in the file. Nothing is copied or transposed
+// before a row is asked for, so a matrix larger than memory is quantised tile by tile.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "converter/ir/graph.h"
+
+namespace pocket {
+
+// Rows [first_row, first_row + rows) of one constant seen as a matrix [N, K].
+struct WeightPart {
+  ir::TensorData data;  // 2-D: [N, K], or [K, N] when transposed; 1-D [K]: a single row
+  bool transposed = false;
+  int64_t first_row = 0;
+  int64_t rows = 0;
+};
+
+class WeightSource {
+ public:
+  WeightSource() = default;
+  // All parts have the same number of columns. Throws Error(bad_input) when they do not, when a
+  // part is no float tensor, or when its bytes are too few for its shape.
+  explicit WeightSource(std::vector<WeightPart> parts);
+
+  int64_t rows() const { return rows_; }
+  int64_t columns() const { return columns_; }
+  const std::vector<WeightPart>& parts() const { return parts_; }
+
+  // Writes rows [first, first + count) as `count * columns()` floats. Transposed parts are read
+  // in column order, so ask for many rows at once (64 or more). Safe from several threads.
+  void read_rows(int64_t first, int64_t count, float* out) const;
+
+  // The same numbers in the same places, by identity of the bytes or by comparing them.
+  bool same_values(const WeightSource& other) const;
+
+ private:
+  std::vector<WeightPart> parts_;
+  int64_t rows_ = 0;
+  int64_t columns_ = 0;
+};
+
+}  // namespace pocket

@@ -1,0 +1,107 @@
+// llmconvert: an ONNX export becomes one .pocket file.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "converter/convert.h"
+#include "converter/package/temporary_file.h"
+#include "runtime/base/error.h"
+
+namespace {
+
+using pocket::ConvertOptions;
+using pocket::Encoding;
+using pocket::Error;
+using pocket::ExitCode;
+
+// Options whose features are not in this version: each is refused with what there is instead.
+struct Absent {
+  const char* option;
+  const char* instead;
+};
+constexpr Absent kAbsent[] = {
+    {"--bits", "one precision per file, set with --weights"},
+    {"--calibration", "--method rtn, which needs no text"},
+    {"--calibration-tokens", "--method rtn, which needs no text"},
+    {"--precision-schedule", "one precision per file, set with --weights"},
+    {"--learned-scheduler", "one precision per file, set with --weights"},
+};
+
+Encoding weights_of(const std::string& name) {
+  if (name == "f16") return Encoding::f16;
+  if (name == "int4") return Encoding::int4;
+  if (name == "m0e4" || name == "e0m4") return Encoding::m0e4;
+  throw Error(ExitCode::usage,
+              "--weights " + name + " is not available: choose f16, int4 or m0e4.");
+}
+
+int run(int argc, char** argv) {
+  ConvertOptions options;
+  std::string weights = "m0e4", method = "rtn";
+  std::vector<std::string> absent(std::size(kAbsent));
+  CLI::App app("Packs a decoder-only language model, exported to ONNX, into one .pocket file.");
+  app.add_option("input", options.input, "MODEL.onnx, a folder that holds one, or IN.pocket")
+      ->required();
+  app.add_option("-o,--output", options.output, "OUT.pocket");
+  app.add_option("--weights", weights, "f16, int4, or m0e4 (alias e0m4), the default");
+  app.add_option("--method", method, "how weights are rounded: rtn");
+  app.add_option("--group-size", options.group_size, "weights per scale: 32, 64 or 128")
+      ->check(CLI::IsMember({32, 64, 128}));
+  app.add_option("--context", options.context, "default context of the runtime")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  app.add_option("--chunk", options.chunk, "default prefill chunk of the runtime")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  app.add_flag("--verify", options.verify, "compare the finished file with the model");
+  app.add_flag("--shapes-only", options.shapes_only, "print symbolic shapes, write nothing");
+  app.add_option("--dump-after", options.dump_after, "print the model after this stage");
+  app.add_option("--report", options.report, "write a JSON report to this file");
+  app.add_flag("--quiet", options.quiet, "no progress and no summary");
+  for (size_t i = 0; i < std::size(kAbsent); ++i) {
+    app.add_option(kAbsent[i].option, absent[i])->group("");
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    throw Error(ExitCode::usage, std::string(error.what()) + " (see llmconvert --help).");
+  }
+  for (size_t i = 0; i < std::size(kAbsent); ++i) {
+    if (app.count(kAbsent[i].option) == 0) continue;
+    throw Error(ExitCode::usage, std::string(kAbsent[i].option) + " is not available: there is " +
+                                     kAbsent[i].instead + ".");
+  }
+  if (method != "rtn") {
+    throw Error(ExitCode::usage, "--method " + method + " is not available: choose rtn.");
+  }
+  options.weights = weights_of(weights);
+  if (options.output.empty() && !options.shapes_only) {
+    throw Error(ExitCode::usage, "-o OUT.pocket is missing: say where the file shall go.");
+  }
+  if (options.input.ends_with(".pocket")) {
+    pocket::copy_package(options);
+  } else {
+    pocket::convert(options);
+  }
+  return static_cast<int>(ExitCode::ok);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  pocket::remove_temporary_file_on_signal();
+  try {
+    return run(argc, argv);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "llmconvert: %s\n", error.what());
+    return static_cast<int>(error.code);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "llmconvert: Out of memory: convert on a machine with more.\n");
+    return static_cast<int>(ExitCode::out_of_memory);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "llmconvert: %s\n", error.what());
+    return static_cast<int>(ExitCode::bad_input);
+  }
+}

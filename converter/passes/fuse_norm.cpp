@@ -1,0 +1,186 @@
+// Before (rms):   x -> Pow 2 -> ReduceMean last -> Add epsilon -> Sqrt -> Div | Reciprocal -+
+//                 x ----------------------------------------------> Mul | Div --------------+-> n
+//                 n -> Mul weight
+// Before (layer): x -> Sub (ReduceMean x) -> the same -> Mul weight -> Add bias
+// Before (operator): LayerNormalization | SimplifiedLayerNormalization | RMSNormalization
+// After:          x -> pocket.Norm {weight, bias; kind, epsilon}
+#include <algorithm>
+
+#include "converter/passes/match.h"
+#include "converter/passes/rewrites.h"
+
+namespace pocket {
+
+using ir::Graph;
+using ir::kAbsent;
+using ir::Node;
+using ir::NodeId;
+using ir::ValueId;
+
+namespace {
+
+struct NormMatch {
+  ValueId x = kAbsent, weight = kAbsent, bias = kAbsent, out = kAbsent;
+  std::string kind;
+  float epsilon = 0;
+};
+
+// mean(v) over the last axis, dimension kept; returns v.
+ValueId mean_of(const Graph& graph, ValueId value) {
+  const Node* mean = made_by(graph, value, "ReduceMean");
+  if (mean == nullptr || mean->integer("keepdims", 1) != 1) return kAbsent;
+  const auto axis = single_axis(graph, *mean, "axes");
+  if (!axis || *axis + 1 != rank(graph, mean->inputs[0])) return kAbsent;
+  return mean->inputs[0];
+}
+
+ValueId square_of(const Graph& graph, ValueId value) {
+  if (const Node* power = made_by(graph, value, "Pow")) {
+    return is_scalar_equal(graph, power->inputs[1], 2.0) ? power->inputs[0] : kAbsent;
+  }
+  if (const Node* product = made_by(graph, value, "Mul")) {
+    return product->inputs[0] == product->inputs[1] ? product->inputs[0] : kAbsent;
+  }
+  return kAbsent;
+}
+
+struct RootMeanSquare {
+  ValueId x = kAbsent;
+  float epsilon = 0;
+};
+
+// sqrt(mean(x^2) + epsilon)
+std::optional<RootMeanSquare> root_mean_square(const Graph& graph, ValueId value) {
+  const Node* root = made_by(graph, value, "Sqrt");
+  if (root == nullptr) return std::nullopt;
+  const Node* sum = made_by(graph, root->inputs[0], "Add");
+  if (sum == nullptr) return std::nullopt;
+  const auto split = with_scalar(graph, *sum);
+  if (!split) return std::nullopt;
+  const ValueId squared = mean_of(graph, split->other);
+  if (squared == kAbsent) return std::nullopt;
+  const ValueId x = square_of(graph, squared);
+  if (x == kAbsent) return std::nullopt;
+  return RootMeanSquare{x, static_cast<float>(split->value)};
+}
+
+// 1 / sqrt(mean(x^2) + epsilon)
+std::optional<RootMeanSquare> inverse_root(const Graph& graph, ValueId value) {
+  if (const Node* quotient = made_by(graph, value, "Div")) {
+    if (!is_scalar_equal(graph, quotient->inputs[0], 1.0)) return std::nullopt;
+    return root_mean_square(graph, quotient->inputs[1]);
+  }
+  if (const Node* inverse = made_by(graph, value, "Reciprocal")) {
+    return root_mean_square(graph, inverse->inputs[0]);
+  }
+  return std::nullopt;
+}
+
+// x * inverse or x / root: the normalised value before weight and bias.
+std::optional<NormMatch> normalised(const Graph& graph, const Node& node) {
+  std::optional<RootMeanSquare> found;
+  if (node.is("Div")) {
+    found = root_mean_square(graph, node.inputs[1]);
+    if (!found || found->x != node.inputs[0]) return std::nullopt;
+  } else if (node.is("Mul")) {
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      found = inverse_root(graph, node.inputs[side]);
+      if (found && found->x == node.inputs[1 - side]) break;
+      found.reset();
+    }
+  }
+  if (!found) return std::nullopt;
+  NormMatch match;
+  match.x = found->x;
+  match.epsilon = found->epsilon;
+  match.kind = "rms";
+  match.out = node.outputs[0];
+  // A centred x makes it a layer norm.
+  if (const Node* centred = made_by(graph, match.x, "Sub")) {
+    if (mean_of(graph, centred->inputs[1]) == centred->inputs[0]) {
+      match.x = centred->inputs[0];
+      match.kind = "layer";
+    }
+  }
+  return match;
+}
+
+// The constant vector that the only reader of `value` combines it with.
+struct VectorStep {
+  ValueId vector = kAbsent, out = kAbsent;
+};
+std::optional<VectorStep> vector_step(const Graph& graph, ValueId value, const char* op) {
+  const NodeId reader = only_reader(graph, value);
+  const auto width = last_dim(graph, value);
+  if (reader == kAbsent || !width) return std::nullopt;
+  const Node& node = graph.node(reader);
+  if (!node.is(op) || node.inputs.size() != 2) return std::nullopt;
+  const ValueId vector = node.inputs[0] == value ? node.inputs[1] : node.inputs[0];
+  if (!is_vector_constant(graph, vector, *width)) return std::nullopt;
+  if (!same_shape(graph, value, node.outputs[0])) return std::nullopt;
+  return VectorStep{vector, node.outputs[0]};
+}
+
+std::optional<NormMatch> decomposed(const Graph& graph, const Node& node) {
+  auto match = normalised(graph, node);
+  if (!match || !has_shape(graph, match->out)) return std::nullopt;
+  if (const auto scaled = vector_step(graph, match->out, "Mul")) {
+    match->weight = scaled->vector;
+    match->out = scaled->out;
+    if (const auto shifted = vector_step(graph, match->out, "Add")) {
+      match->bias = shifted->vector;
+      match->out = shifted->out;
+    }
+  }
+  return match;
+}
+
+std::optional<NormMatch> single_operator(const Graph& graph, const Node& node) {
+  const bool layer = node.is("LayerNormalization");
+  const bool rms = node.is("SimplifiedLayerNormalization") || node.is("RMSNormalization") ||
+                   node.is("SimplifiedLayerNormalization", "com.microsoft");
+  if (!layer && !rms) return std::nullopt;
+  const auto dims = static_cast<int64_t>(rank(graph, node.inputs[0]));
+  const auto width = last_dim(graph, node.inputs[0]);
+  const int64_t axis = node.integer("axis", -1);
+  if (!width || (axis != -1 && axis != dims - 1)) return std::nullopt;
+  for (size_t extra = 1; extra < node.outputs.size(); ++extra) {
+    if (node.outputs[extra] != kAbsent && use_count(graph, node.outputs[extra]) > 0) {
+      return std::nullopt;
+    }
+  }
+  NormMatch match;
+  match.x = node.inputs[0];
+  match.weight = node.inputs.size() > 1 ? node.inputs[1] : kAbsent;
+  match.bias = node.inputs.size() > 2 ? node.inputs[2] : kAbsent;
+  for (const ValueId vector : {match.weight, match.bias}) {
+    if (vector != kAbsent && !is_vector_constant(graph, vector, *width)) return std::nullopt;
+  }
+  match.out = node.outputs[0];
+  match.kind = layer ? "layer" : "rms";
+  match.epsilon = node.real("epsilon", 1e-5f);
+  return match;
+}
+
+}  // namespace
+
+int fuse_norm(PassContext& context) {
+  Graph& graph = context.graph;
+  int hits = 0;
+  for (const NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    auto match = single_operator(graph, node);
+    if (!match) match = decomposed(graph, node);
+    if (!match || !has_shape(graph, match->x)) continue;
+    Node norm;
+    norm.name = scope_of(node.name);
+    norm.op = "Norm";
+    norm.inputs = {match->x, match->weight, match->bias, kAbsent};
+    norm.attributes = {{"kind", match->kind}, {"epsilon", match->epsilon}};
+    graph.replace_uses(match->out, emit(graph, std::move(norm), *graph.value(match->x).shape));
+    ++hits;
+  }
+  return hits;
+}
+
+}  // namespace pocket

@@ -1,0 +1,25 @@
+// A weight from its rows to the bytes of its sections, tile by tile: memory stays bounded by a few
+// megabytes per thread whatever the weight's size.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "converter/quant/rtn.h"
+#include "runtime/package/weight.h"
+
+namespace pocket {
+
+// Writes rows [first, first + count) as count * columns floats; called from several threads.
+using RowReader = std::function<void(int64_t first, int64_t count, float* out)>;
+// Receives the bytes of each role in the order of the layout; called from one thread.
+using SectionSink = std::function<void(SectionRole, std::span<const uint8_t>)>;
+
+// f32 and f16 are rounded, int4 and m0e4 go through rtn(). Throws Error(bad_input) naming the
+// tensor when a value is not finite or does not fit.
+QuantError encode_weight(const std::string& name, const WeightFormat& format,
+                         const RowReader& read_rows, const SectionSink& sink, int threads);
+
+}  // namespace pocket

@@ -1,0 +1,55 @@
+#include "runtime/bench/open.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "runtime/base/error.h"
+#include "runtime/bench/output.h"
+#include "runtime/bench/tokens.h"
+
+namespace pocket::bench {
+
+DeviceOptions device_options(const CommonOptions& common) {
+  DeviceOptions options;
+  options.device = common.device;
+  options.priority = queue_priority_from_name(common.priority);
+  if (!common.limits_file.empty()) {
+    try {
+      options.limits = nlohmann::json::parse(read_text_file(common.limits_file));
+    } catch (const nlohmann::json::exception& error) {
+      throw Error(ExitCode::bad_input,
+                  "the file " + common.limits_file + " is no JSON: " + error.what());
+    }
+  }
+  return options;
+}
+
+EngineOptions engine_options(const CommonOptions& common) {
+  EngineOptions options;
+  options.context = common.context;
+  options.chunk = common.chunk;
+  options.accumulate = accumulate_from_name(common.accumulate);
+  options.message = [quiet = common.quiet](const std::string& sentence) {
+    progress(quiet, sentence);
+  };
+  return options;
+}
+
+Session::Session(const CommonOptions& common, Package package, const EngineOptions& options)
+    : device(instance, device_options(common)), engine(device, std::move(package), options) {
+  if (!device.priority_note().empty()) {
+    progress(common.quiet, "--priority " + common.priority + ": " + device.priority_note());
+  }
+}
+
+Tokenizer open_tokenizer(const Package& package) {
+  const Manifest& manifest = package.manifest();
+  if (manifest.tokenizer_json.empty()) {
+    throw Error(ExitCode::bad_input, "the model " + package.path() +
+                                         " came without a tokenizer.json; give --tokens instead "
+                                         "of a text");
+  }
+  return Tokenizer::from_json(manifest.tokenizer_json, manifest.tokenizer_config_json);
+}
+
+}  // namespace pocket::bench

@@ -1,0 +1,28 @@
+// From options to a device, a package and an engine, in that order, freed in the other one.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/bench/options.h"
+#include "runtime/engine/session.h"
+#include "runtime/text/tokenizer.h"
+#include "runtime/vulkan/device.h"
+
+namespace pocket::bench {
+
+DeviceOptions device_options(const CommonOptions&);
+EngineOptions engine_options(const CommonOptions&);
+
+// Instance, device and one engine on it.
+struct Session {
+  Session(const CommonOptions&, Package, const EngineOptions&);
+  Instance instance;
+  Device device;
+  Engine engine;
+};
+
+// Throws Error(bad_input) when the model came without a tokenizer.
+Tokenizer open_tokenizer(const Package&);
+
+}  // namespace pocket::bench

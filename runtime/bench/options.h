@@ -1,0 +1,78 @@
+// What the command line of llmbench says, one record per command.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/kernels/plan.h"
+
+namespace pocket::bench {
+
+struct CommonOptions {
+  std::string device;                // --device N|NAME
+  std::string priority = "default";  // --priority low|medium|high|default
+  int64_t chunk = 0;                 // --chunk, 0: the model's default
+  int64_t context = 0;               // --context, 0: the model's default
+  std::string accumulate = "fp32";   // --accumulate fp32|fp16
+  std::string limits_file;           // --limits FILE.json
+  bool quiet = false;                // --quiet
+};
+
+struct RunOptions {
+  CommonOptions common;
+  std::string model;
+  std::vector<int64_t> prompts;  // -p; empty: 64, 256, 1024 as far as they fit
+  int64_t generate = 128;        // -n
+  int repetitions = 5;           // -r
+  int warmup = 1;                // --warmup
+  std::string json, csv;         // "-": stdout
+};
+
+struct GenerateOptions {
+  CommonOptions common;
+  std::string model;
+  std::string prompt, tokens;  // one of the two
+  bool chat = false;
+  std::optional<int64_t> count;  // -n; absent: 128 as far as the context reaches
+  double temperature = 0, top_p = 1;
+  int top_k = 0;
+  uint64_t seed = 0;
+  std::string json;
+};
+
+struct LogitsOptions {
+  CommonOptions common;
+  std::string model, tokens;
+  int64_t decode_from = -1;
+  std::string json;
+};
+
+struct PerplexityOptions {
+  CommonOptions common;
+  std::string model, text, against;
+  int64_t window = 0;  // 0: min(context, 256)
+  std::string json;
+};
+
+struct SelfTestCommandOptions {
+  CommonOptions common;
+  std::string model;
+  int repeats = 3;
+  std::string json;
+};
+
+struct InspectOptions {
+  CommonOptions common;
+  std::string model, json;
+};
+
+struct DevicesOptions {
+  CommonOptions common;
+  std::string json;
+};
+
+Accumulate accumulate_from_name(const std::string&);  // Throws Error(usage).
+
+}  // namespace pocket::bench

@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/bench/output.h"
+#include "runtime/bench/report.h"
+
+namespace pocket::bench {
+namespace {
+
+using Row = std::vector<std::string>;
+
+// Columns as wide as their widest cell, numbers to the right.
+std::string align(const std::vector<Row>& rows) {
+  std::vector<size_t> widths;
+  for (const Row& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      text += (i ? "  " : "") + std::string(widths[i] - row[i].size(), ' ') + row[i];
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+// "123.4 [120.1, 126.0]"
+std::string with_interval(const MedianInterval& value, int digits) {
+  return fixed(value.median, digits) + " [" + fixed(value.interval.low, digits) + ", " +
+         fixed(value.interval.high, digits) + "]";
+}
+
+std::string memory_line(const nlohmann::json& sums) {
+  std::string text;
+  for (const auto& [kind, bytes] : sums.items()) {
+    if (kind == "total" || bytes == 0) continue;
+    text += (text.empty() ? "" : ", ") + kind + " " + bytes_text(bytes.get<uint64_t>());
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string to_table(const Report& report) {
+  const nlohmann::json& device = report.environment.at("device");
+  std::string text = "device   " + device.at("name").get<std::string>() + ", " +
+                     device.at("driver").get<std::string>() + "\n";
+  text += "model    " + report.environment.at("model").at("path").get<std::string>() +
+          ", context " + std::to_string(report.context) + ", chunk " +
+          std::to_string(report.chunk) + "\n";
+  text += "check    self-test passed: " + std::to_string(report.self_test.entries.size()) +
+          " kernels in use, worst error " + scientific(report.self_test.worst_error()) + "\n";
+  text += report.copy.skipped.empty()
+              ? "probes   copy " + fixed(report.copy.bytes_per_second / 1e9, 2) + " GB/s over " +
+                    bytes_text(report.copy.bytes)
+              : "probes   copy skipped: " + report.copy.skipped;
+  text += ", empty dispatch " + fixed(report.empty_dispatch.nanoseconds / 1e3, 1) + " us\n\n";
+
+  std::vector<Row> rows = {{"prompt", "new", "prefill tok/s", "decode tok/s", "first token s",
+                            "MB/token", "GB/s", "of copy", "prefill GFLOP/s", "logits hash"}};
+  for (const Measurement& measurement : report.measurements) {
+    const Summary summary = summarize(report, measurement);
+    rows.push_back(
+        {std::to_string(measurement.prompt), std::to_string(measurement.generated),
+         with_interval(summary.prefill_tokens_per_second, 1),
+         with_interval(summary.decode_tokens_per_second, 1),
+         fixed(summary.first_token_seconds.median, 3), fixed(summary.bytes_per_token / 1e6, 2),
+         fixed(summary.bytes_per_second / 1e9, 2),
+         report.copy.skipped.empty() ? fixed(100 * summary.share_of_copy, 1) + " %" : "-",
+         fixed(summary.prefill_flops_per_second / 1e9, 2),
+         hex16(measurement.repetitions.front().logits_hash)});
+  }
+  text += align(rows) + "median and 95 % interval over " +
+          std::to_string(report.options.repetitions) + " repetitions\n\n";
+
+  std::vector<Row> costs = {{"prompt", "dispatches/token", "x empty dispatch", "decode ms/token",
+                             "host us/token", "waiting us/token", "decode GFLOP/s"}};
+  for (const Measurement& measurement : report.measurements) {
+    const Summary summary = summarize(report, measurement);
+    costs.push_back({std::to_string(measurement.prompt), fixed(summary.dispatches_per_token, 0),
+                     fixed(summary.dispatch_seconds_per_token * 1e3, 2) + " ms",
+                     fixed(1e3 / summary.decode_tokens_per_second.median, 2),
+                     fixed(summary.host_work_microseconds, 1),
+                     fixed(summary.host_wait_microseconds, 1),
+                     fixed(summary.decode_flops_per_second / 1e9, 2)});
+  }
+  text += align(costs) + "\n";
+
+  text += "memory planned  " + memory_line(report.memory.at("planned")) + ", total " +
+          bytes_text(report.memory.at("planned").at("total").get<uint64_t>()) + "\n";
+  text += "memory peak     " + memory_line(report.memory.at("peak")) + ", in blocks " +
+          bytes_text(report.memory.at("peak_blocks").get<uint64_t>()) + ", host resident " +
+          bytes_text(report.memory.at("host_peak_resident").get<uint64_t>()) + "\n";
+  text += "kernels\n";
+  for (const ConfigUse& use : report.kernels) {
+    text += std::string("  ") + (use.phase == Phase::decode ? "decode " : "prefill") + "  " +
+            std::to_string(use.dispatches) + " x " + use.shader + "  " + use.config + "\n";
+  }
+  return text;
+}
+
+}  // namespace pocket::bench

@@ -1,0 +1,184 @@
+#include "runtime/kernels/config.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "runtime/base/error.h"
+
+namespace pocket {
+namespace {
+
+constexpr const char* kLavapipe = "sweep of GEMV and GEMM tiles on llvmpipe, 2 cores";
+constexpr const char* kAdreno = "wave of 64 or 128, 1024 invocations (devices.md 5)";
+constexpr const char* kMali = "wave of 16, 32 registers a lane (mobile-shaders.md)";
+constexpr const char* kNvidia = "wave of 32";
+constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
+
+// Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin.
+constexpr KernelConfig kConfigs[] = {
+    {Kernel::gemv, "llvmpipe", 16, 4, 1, 1, true, 256, 0, kLavapipe},
+    {Kernel::gemv, "llvmpipe", 16, 2, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemv, "adreno", 128, 2, 1, 2, true, 2048, 0, kAdreno},
+    {Kernel::gemv, "adreno", 128, 2, 1, 4, true, 0, 0, kAdreno},
+    {Kernel::gemv, "adreno", 64, 2, 1, 4, true, 0, 0, kAdreno},
+    {Kernel::gemv, "turnip", 128, 2, 1, 2, true, 0, 0, kAdreno},
+    {Kernel::gemv, "mali", 16, 2, 1, 4, true, 0, 0, kMali},
+    {Kernel::gemv, "nvidia", 32, 2, 1, 8, true, 0, 0, kNvidia},
+    {Kernel::gemv, "", 64, 2, 1, 2, true, 2048, 0, kCommon},
+    {Kernel::gemv, "", 32, 2, 1, 4, true, 0, 0, kCommon},
+    {Kernel::gemv, "", 64, 2, 1, 2, true, 0, 0, kCommon},
+    {Kernel::gemv, "", 128, 2, 1, 1, true, 0, 0, kCommon},
+    {Kernel::gemv, "", 32, 2, 1, 4, false, 0, 0, kCommon},
+    {Kernel::gemv, "", 32, 2, 1, 1, false, 0, 0, kCommon},
+
+    {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemm, "adreno", 64, 2, 8, 1, true, 0, 8, kAdreno},
+    {Kernel::gemm, "mali", 32, 2, 4, 1, true, 0, 0, kMali},
+    {Kernel::gemm, "nvidia", 64, 2, 8, 1, true, 0, 0, kNvidia},
+    {Kernel::gemm, "", 64, 2, 4, 1, true, 0, 0, kCommon},
+    {Kernel::gemm, "", 64, 2, 2, 1, true, 0, 0, kCommon},
+    {Kernel::gemm, "", 64, 2, 4, 1, false, 0, 0, kCommon},
+    {Kernel::gemm, "", 64, 2, 2, 1, false, 0, 0, kCommon},
+
+    {Kernel::norm, "llvmpipe", 64, 1, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::norm, "", 128, 1, 1, 1, true, 0, 0, kCommon},
+    {Kernel::norm, "", 128, 1, 1, 1, false, 0, 0, kCommon},
+
+    {Kernel::attention_decode, "llvmpipe", 64, 1, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_decode, "", 128, 1, 1, 1, true, 0, 0, kCommon},
+    {Kernel::attention_decode, "", 128, 1, 1, 1, false, 0, 0, kCommon},
+
+    {Kernel::attention_prefill, "llvmpipe", 32, 1, 8, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "llvmpipe", 64, 1, 8, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "", 128, 1, 4, 1, true, 0, 0, kCommon},
+    {Kernel::attention_prefill, "", 128, 1, 4, 1, false, 0, 0, kCommon},
+
+    {Kernel::map, "", 64, 1, 1, 1, false, 0, 0, kCommon},
+
+    {Kernel::sampler, "", 128, 1, 1, 1, false, 0, 0, kCommon},
+};
+
+bool contains(std::string_view text, std::string_view part) {
+  const auto same = [](char a, char b) {
+    return std::tolower(static_cast<unsigned char>(a)) ==
+           std::tolower(static_cast<unsigned char>(b));
+  };
+  return std::search(text.begin(), text.end(), part.begin(), part.end(), same) != text.end();
+}
+
+bool is_power_of_two(uint32_t n) { return n != 0 && (n & (n - 1)) == 0; }
+
+}  // namespace
+
+const char* kernel_name(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::gemv:
+      return "gemv";
+    case Kernel::gemm:
+      return "gemm";
+    case Kernel::norm:
+      return "norm";
+    case Kernel::attention_decode:
+      return "attention_decode";
+    case Kernel::attention_prefill:
+      return "attention_prefill";
+    case Kernel::map:
+      return "map";
+    case Kernel::sampler:
+      return "sampler";
+  }
+  return "unknown";
+}
+
+std::string KernelConfig::str() const {
+  std::string text = kernel_name(kernel);
+  if (*device != 0) text += std::string(" ") + device;
+  text += " " + std::to_string(lanes);
+  if (kernel == Kernel::gemv || kernel == Kernel::gemm) text += "x" + std::to_string(rows);
+  if (kernel == Kernel::gemm || kernel == Kernel::attention_prefill) {
+    text += "x" + std::to_string(tokens);
+  }
+  if (kernel == Kernel::gemv) text += " split " + std::to_string(splits);
+  if (subgroup) text += " sg";
+  return text + " (" + origin + ")";
+}
+
+uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
+  const uint64_t lanes = config.lanes;
+  const uint64_t vectors = (shape.head_dim + 3) / 4;
+  switch (config.kernel) {
+    case Kernel::gemv:
+      return 4 * ((config.splits - 1) * lanes * config.rows * (shape.gated ? 2 : 1) + 1);
+    case Kernel::gemm:
+    case Kernel::map:
+      return 0;
+    case Kernel::norm:
+      return 4 * lanes;
+    case Kernel::attention_decode:
+      return 16 * vectors + (4 + 4 + 8) * lanes;
+    case Kernel::attention_prefill:
+      return 16 * (config.tokens * vectors + (config.tokens / 4 + 2) * lanes);
+    case Kernel::sampler:
+      return 4 * (4 * 256 + 5);  // top-k; arg-max needs 8 bytes a lane
+  }
+  return 0;
+}
+
+bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelShape& shape) {
+  const uint32_t invocations = config.lanes * config.splits;
+  if (invocations == 0 || invocations > limits.max_invocations) return false;
+  if (invocations > limits.max_group_size[0]) return false;
+  if (shared_bytes(config, shape) > limits.shared_memory) return false;
+  if (config.subgroup && limits.subgroup_size < 4) return false;
+  switch (config.kernel) {
+    case Kernel::gemv:
+    case Kernel::gemm:
+      if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0) return false;
+      if (config.kernel == Kernel::gemv && config.tokens != 1) return false;
+      // Each activation costs four loads then: a large tile would compile for minutes.
+      if (!shape.aligned && config.rows * config.tokens > 4) return false;
+      // The lanes whose activations are handed round must exist, in a subgroup of one split.
+      if (config.subgroup && config.lanes < broadcast_lanes(limits)) return false;
+      if (config.subgroup && config.splits > 1 && config.lanes % limits.subgroup_size != 0) {
+        return false;
+      }
+      if (config.splits > 1 && limits.has_quirk("no_coop_gemv")) return false;
+      return !(limits.has_quirk("no_large_tile") && config.rows * config.tokens > 16);
+    case Kernel::norm:
+      return is_power_of_two(config.lanes);
+    case Kernel::attention_decode:
+      return is_power_of_two(config.lanes) && 2 * config.lanes >= shape.head_dim;
+    case Kernel::attention_prefill:
+      return is_power_of_two(config.lanes) && 2 * config.lanes >= shape.head_dim &&
+             config.tokens != 0 && config.tokens % 4 == 0;
+    case Kernel::map:
+      return true;
+    case Kernel::sampler:
+      return is_power_of_two(config.lanes) && config.lanes <= 512;
+  }
+  return false;
+}
+
+std::span<const KernelConfig> kernel_configs() { return kConfigs; }
+
+const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
+                                  const KernelShape& shape) {
+  for (const bool named : {true, false}) {
+    for (const KernelConfig& config : kConfigs) {
+      if (config.kernel != kernel || (*config.device != 0) != named) continue;
+      if (named && !contains(limits.name, config.device)) continue;
+      if (shape.rows < config.min_rows || shape.tokens < config.min_tokens) continue;
+      if (valid(config, limits, shape)) return config;
+    }
+  }
+  throw Error(ExitCode::device,
+              std::string("no configuration of kernel ") + kernel_name(kernel) + " fits " +
+                  std::to_string(limits.max_invocations) + " invocations and " +
+                  std::to_string(limits.shared_memory) + " bytes of shared memory" +
+                  (shape.head_dim != 0 ? " for heads of " + std::to_string(shape.head_dim) : "") +
+                  "; use a device with higher limits");
+}
+
+uint32_t broadcast_lanes(const DeviceLimits& limits) { return limits.subgroup_size >= 8 ? 8 : 4; }
+
+}  // namespace pocket

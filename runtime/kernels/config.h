@@ -1,0 +1,65 @@
+// Kernel configurations as data: rows of tile sizes and workgroup shapes, the device they are for,
+// and where they come from. A row may be used only where valid() holds; the rows are tested against
+// every phone in test/devices/.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/vulkan/limits.h"
+
+namespace pocket {
+
+enum class Kernel : uint8_t {
+  gemv,               // linear, one activation row
+  gemm,               // linear, many activation rows
+  norm,               // one workgroup a row
+  attention_decode,   // one workgroup a head
+  attention_prefill,  // one workgroup a tile of queries
+  map,                // a lane per element pair: elementwise, embed, rotary_kv
+  sampler,            // arg-max and top-k
+};
+const char* kernel_name(Kernel);
+
+struct KernelConfig {
+  Kernel kernel = Kernel::map;
+  const char* device = "";  // part of the device's name, any case; empty: every device
+  uint32_t lanes = 64;      // invocations of a workgroup (gemv: over weight rows)
+  uint32_t rows = 1;        // gemv, gemm: weight rows of a lane, even
+  uint32_t tokens = 1;      // gemm: activation rows of a lane; attention_prefill: queries, 4n
+  uint32_t splits = 1;      // gemv: parts of a workgroup over the columns
+  bool subgroup = false;    // uses subgroup operations
+  int64_t min_rows = 0;     // meant for matrices of at least so many rows
+  int64_t min_tokens = 0;   // and for at least so many activation rows
+  const char* origin = "";  // where the numbers come from, for reports
+
+  std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
+};
+
+// What a configuration is asked to do, as far as validity depends on it.
+struct KernelShape {
+  int64_t rows = 0;    // weight rows
+  int64_t tokens = 1;  // activation rows
+  uint32_t head_dim = 0;
+  bool gated = false;
+  bool aligned = true;  // columns divide by 4: activations come in vectors
+};
+
+// Bytes of shared memory that the kernel declares under this configuration.
+uint64_t shared_bytes(const KernelConfig&, const KernelShape&);
+
+// Whether the kernel computes correctly under this row on such a device.
+bool valid(const KernelConfig&, const DeviceLimits&, const KernelShape&);
+
+std::span<const KernelConfig> kernel_configs();
+
+// The first row for this device whose min_rows and min_tokens are met, rows that name the device
+// before rows for every device. Throws Error(device) when none is valid.
+const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape&);
+
+// Lanes that load distinct activations in the subgroup forms of gemv and gemm: 4 or 8.
+uint32_t broadcast_lanes(const DeviceLimits&);
+
+}  // namespace pocket

@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <string>
+
+#include "runtime/base/error.h"
+#include "runtime/kernels/plan_support.h"
+#include "runtime/kernels/planners.h"
+
+namespace pocket::planning {
+namespace {
+
+// Everything a matrix kernel needs to know apart from the row range.
+struct Matmul {
+  int32_t op = 0;
+  View x;
+  View out;
+  View combine;               // bytes == 0: none
+  uint32_t combine_mode = 0;  // COMBINE of shaders/common/matmul.glsl
+  WeightId matrix = kNone, up = kNone;
+  WeightId bias = kNone, up_bias = kNone;
+  Activation activation = Activation::none;
+};
+
+std::string suffix(const KernelContext& context, const Matmul& m, const KernelConfig& config) {
+  const Encoding encoding = weight(context, m.matrix).format.encoding;
+  std::string text = std::string("_") + encoding_name(encoding);
+  if (m.up != kNone) text += "_gated";
+  const bool half = context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
+                    encoding != Encoding::f32;
+  if (half) text += "_half";
+  if (config.subgroup) text += "_sg";
+  return text;
+}
+
+Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRange& range,
+                    const std::string& label) {
+  const WeightFormat& format = weight(context, m.matrix).format;
+  const bool codes4 = format.pair_bytes() != 0;
+  const bool gated = m.up != kNone;
+  const int64_t tokens = m.x.rows;
+  const Kernel kernel = tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  const KernelConfig& config = choose_config(
+      kernel, context.limits,
+      {.rows = range.rows, .tokens = tokens, .gated = gated, .aligned = format.columns % 4 == 0});
+
+  const WeightRange weights = weight_range(context, m.matrix, range);
+  const Window bias = vector_window(context, m.bias, range.first, range.rows);
+  const Window up_bias = vector_window(context, m.up_bias, range.first, range.rows);
+  const Window combine = window(context, m.combine, range.first, range.rows);
+  const Window out = window(context, m.out, range.first, range.rows);
+
+  Dispatch d;
+  d.shader = kernel_name(kernel) + suffix(context, m, config);
+  const int64_t unit_bytes = 16;
+  d.specialization = {config.lanes * config.splits,
+                      config.lanes,
+                      config.rows,
+                      config.tokens,
+                      m.x.is_f16(),
+                      m.out.is_f16(),
+                      m.combine_mode,
+                      presence(context, m.bias),
+                      presence(context, m.up_bias),
+                      static_cast<uint32_t>(m.activation),
+                      format.columns % 4 == 0 ? 1u : 0u,
+                      broadcast_lanes(context.limits)};
+  if (kernel == Kernel::gemv) d.specialization.push_back(config.splits);
+  d.operands = {step_record(), m.x.operand,     weights.codes,
+                bias.operand,  combine.operand, out.operand};
+  WeightRange up;
+  if (gated) {
+    up = weight_range(context, m.up, range);
+    d.operands.push_back(up.codes);
+    d.operands.push_back(up_bias.operand);
+  }
+  if (codes4) d.operands.push_back(weights.pairs);
+  if (codes4 && gated) d.operands.push_back(up.pairs);
+  d.push_constants = {u32(format.columns),
+                      u32(range.rows),
+                      u32(static_cast<int64_t>(format.code_row_bytes()) / unit_bytes),
+                      codes4 ? u32(format.groups()) : 0,
+                      codes4 ? u32(format.group / 32) : 0,
+                      u32(tokens),
+                      in_body(context, m.op) ? 1u : 0u,
+                      u32(m.out.width),
+                      out.base,
+                      bias.base,
+                      up_bias.base,
+                      weights.pairs_base,
+                      up.pairs_base,
+                      combine.base};
+  d.groups = {groups_for(range.rows, int64_t{config.lanes} * config.rows),
+              groups_for(tokens, config.tokens), 1};
+  d.op = m.op;
+  d.label = label;
+  d.config = config.str();
+  d.flops = 2 * static_cast<uint64_t>(tokens) * static_cast<uint64_t>(range.rows) *
+            static_cast<uint64_t>(format.columns) * (gated ? 2 : 1);
+  return finish(context, std::move(d));
+}
+
+std::vector<Dispatch> plan_ranges(const KernelContext& context, const Matmul& m,
+                                  const std::string& label) {
+  std::vector<WeightId> ids = {m.matrix};
+  if (m.up != kNone) ids.push_back(m.up);
+  std::vector<Dispatch> dispatches;
+  for (const RowRange& range : row_ranges(context, ids)) {
+    dispatches.push_back(plan_range(context, m, range, label));
+  }
+  return dispatches;
+}
+
+const Operator& op_at(const KernelContext& context, int32_t op) {
+  return context.manifest->program.operators.at(static_cast<size_t>(op));
+}
+
+template <typename Ids>
+int32_t at_or_none(const Ids& ids, size_t i) {
+  return i < ids.size() ? ids[i] : kNone;
+}
+
+}  // namespace
+
+std::vector<Dispatch> plan_linear(const KernelContext& context, int32_t op) {
+  const Operator& o = op_at(context, op);
+  Matmul m;
+  m.op = op;
+  m.x = view(context, o.inputs.at(0), Access::read);
+  m.out = unchecked_view(context, o.outputs.at(0), Access::write);
+  m.combine = unchecked_view(context, at_or_none(o.inputs, 1), Access::read);
+  m.combine_mode = presence(m.combine);
+  m.matrix = o.weights.at(0);
+  m.bias = at_or_none(o.weights, 1);
+  m.activation = o.attributes.activation;
+  return plan_ranges(context, m, o.name);
+}
+
+std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op) {
+  const Operator& o = op_at(context, op);
+  Matmul m;
+  m.op = op;
+  m.x = view(context, o.inputs.at(0), Access::read);
+  m.out = unchecked_view(context, o.outputs.at(0), Access::write);
+  m.matrix = o.weights.at(0);
+  m.up = o.weights.at(1);
+  m.bias = at_or_none(o.weights, 2);
+  m.up_bias = at_or_none(o.weights, 3);
+  m.activation = o.attributes.activation;
+  const WeightFormat& gate = weight(context, m.matrix).format;
+  const WeightFormat& up = weight(context, m.up).format;
+  const uint32_t bindings = gate.pair_bytes() != 0 ? 10 : 8;  // of one dispatch for both
+  if (gate.encoding == up.encoding && gate.group == up.group &&
+      context.limits.max_storage_buffers >= bindings) {
+    return plan_ranges(context, m, o.name);
+  }
+  // Two encodings, or too few bindings for two matrices: the gate goes through scratch.
+  View gate_out;
+  gate_out.operand.kind = Operand::Kind::scratch;
+  gate_out.operand.bytes = static_cast<uint64_t>(4 * m.out.rows * m.out.width);
+  gate_out.operand.access = Access::write;
+  gate_out.rows = m.out.rows;
+  gate_out.width = m.out.width;
+  Matmul first = m;
+  first.out = gate_out;
+  first.up = first.up_bias = kNone;
+  Matmul second = m;
+  second.matrix = m.up;
+  second.bias = m.up_bias;
+  second.up = second.up_bias = kNone;
+  second.activation = Activation::none;
+  second.combine = gate_out;
+  second.combine.operand.access = Access::read;
+  second.combine_mode = 3;
+  std::vector<Dispatch> dispatches = plan_ranges(context, first, o.name + " gate");
+  for (Dispatch& d : plan_ranges(context, second, o.name + " up")) {
+    dispatches.push_back(std::move(d));
+  }
+  return dispatches;
+}
+
+}  // namespace pocket::planning

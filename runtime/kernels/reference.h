@@ -1,0 +1,60 @@
+// Host reference of every operator: plain loops over floats that read packed weights row by row.
+// The oracle of kernel tests, of the self-test and of `llmconvert --verify`. No Vulkan.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "runtime/kernels/step_record.h"
+#include "runtime/package/package.h"
+
+namespace pocket {
+
+// Joined sections of one weight, and its rows as floats.
+class WeightRows {
+ public:
+  WeightRows(const Weight&, std::vector<uint8_t> codes, std::vector<uint8_t> pairs);
+  int64_t rows() const { return format_.rows; }
+  int64_t columns() const { return format_.columns; }
+  void read(int64_t row, float* out) const;  // `columns()` values
+  std::vector<float> vector() const;         // row 0
+
+ private:
+  WeightFormat format_;
+  std::vector<uint8_t> codes_, pairs_;
+};
+
+using WeightLookup = std::function<const WeightRows&(WeightId)>;
+
+// What a step computes on: every tensor as floats, rows x width as its shape says under `bindings`.
+struct HostState {
+  Bindings bindings;  // tokens, rows, context
+  StepRecord record;
+  std::vector<int32_t> token_ids;           // by position
+  std::vector<std::vector<float>> tensors;  // by TensorId; f16 tensors hold rounded values
+};
+
+// Zeros of the right sizes for every tensor. Throws Error(bad_input) for unbound symbols.
+HostState make_host_state(const Program&, const Bindings&);
+
+struct ReferenceOptions {
+  bool round_f16 = true;  // store f16 tensors as the device would; false: all float
+  // Output columns of linear and gated_linear that are computed; empty: all. Others become 0.
+  std::vector<int64_t> columns;
+};
+
+// Runs operator `op` for the valid rows of the step: [0, record.tokens) in the body, all `rows` in
+// the head. Rows of padding stay as they are.
+void run_reference(const Manifest&, const WeightLookup&, int32_t op, HostState&,
+                   const ReferenceOptions& = {});
+
+// Cosines, then sines, [context, 2 * inv_freq.size()]: the engine uploads it, the reference uses
+// it.
+std::vector<float> make_rope_table(const RopeTable&, int64_t context);
+
+float activate(Activation, float);
+
+}  // namespace pocket

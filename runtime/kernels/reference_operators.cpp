@@ -1,0 +1,175 @@
+#include "runtime/kernels/reference_operators.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/error.h"
+
+namespace pocket::host_reference {
+
+int64_t Call::width(TensorId id) const {
+  return program.tensors.at(static_cast<size_t>(id)).shape.back().evaluate(state.bindings);
+}
+
+int64_t Call::rows(TensorId id) const {
+  const auto all = static_cast<int64_t>(tensor(id).size()) / std::max<int64_t>(1, width(id));
+  return body_ ? std::min<int64_t>(all, state.record.tokens) : all;
+}
+
+std::span<float> Call::row(TensorId id, int64_t r) const {
+  const auto w = static_cast<size_t>(width(id));
+  return std::span(tensor(id)).subspan(static_cast<size_t>(r) * w, w);
+}
+
+std::vector<float> Call::vector(WeightId id, int64_t count, float fallback) const {
+  return id == kNone ? std::vector<float>(static_cast<size_t>(count), fallback)
+                     : weights(id).vector();
+}
+
+float Call::stored(TensorId id, float value) const {
+  const bool half = program.tensors.at(static_cast<size_t>(id)).dtype == DType::f16;
+  return half && options.round_f16 ? half_to_float(float_to_half(value)) : value;
+}
+
+void embed(const Call& call) {
+  const TensorId out = call.output(0);
+  const WeightRows& table = call.weights(call.weight(0));
+  const WeightId positions = call.weight(1);
+  const auto width = static_cast<size_t>(call.width(out));
+  std::vector<float> values(width), learned(width);
+  for (int64_t t = 0; t < call.rows(out); ++t) {
+    const int64_t position = int64_t{call.state.record.past} + t;
+    const int64_t id = call.state.token_ids.at(static_cast<size_t>(position));
+    const int64_t place = position + call.op.attributes.position_offset;
+    if (id < 0 || id >= table.rows()) {
+      throw Error(ExitCode::bad_input, "token id " + std::to_string(id) + " is outside of the " +
+                                           std::to_string(table.rows()) +
+                                           " rows of the embedding; check the tokenizer");
+    }
+    table.read(id, values.data());
+    if (positions != kNone) call.weights(positions).read(place, learned.data());
+    const auto result = call.row(out, t);
+    for (size_t i = 0; i < width; ++i) {
+      const float scaled = call.stored(out, call.op.attributes.scale * values[i]);
+      result[i] = positions == kNone ? scaled : call.stored(out, scaled + learned[i]);
+    }
+  }
+}
+
+void norm(const Call& call) {
+  const TensorId x = call.input(0), residual = call.input(1);
+  const TensorId out = call.output(0), sum = call.output(1);
+  const int64_t width = call.width(x);
+  const std::vector<float> weight = call.vector(call.weight(0), width, 1.0f);
+  const std::vector<float> bias = call.vector(call.weight(1), width, 0.0f);
+  const auto n = static_cast<size_t>(width);
+  std::vector<double> value(n);
+  for (int64_t t = 0; t < call.rows(x); ++t) {
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < n; ++i) {
+      value[i] = call.row(x, t)[i];
+      if (residual != kNone) value[i] += call.row(residual, t)[i];
+      mean += value[i] / static_cast<double>(n);
+    }
+    if (call.op.attributes.norm == NormKind::rms) mean = 0;
+    for (const double v : value) squares += (v - mean) * (v - mean) / static_cast<double>(n);
+    const double factor = 1.0 / std::sqrt(squares + call.op.attributes.epsilon);
+    for (size_t i = 0; i < n; ++i) {
+      if (sum != kNone) call.row(sum, t)[i] = call.stored(sum, static_cast<float>(value[i]));
+      const double y = (value[i] - mean) * factor * weight[i] + bias[i];
+      call.row(out, t)[i] = call.stored(out, static_cast<float>(y));
+    }
+  }
+}
+
+namespace {
+
+double dot(std::span<const float> a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < b.size(); ++i) sum += double{a[i]} * b[i];
+  return sum;
+}
+
+std::vector<int64_t> wanted_columns(const Call& call, int64_t count) {
+  if (!call.options.columns.empty()) return call.options.columns;
+  std::vector<int64_t> all(static_cast<size_t>(count));
+  for (int64_t n = 0; n < count; ++n) all[static_cast<size_t>(n)] = n;
+  return all;
+}
+
+}  // namespace
+
+void linear(const Call& call) {
+  const TensorId x = call.input(0), residual = call.input(1), out = call.output(0);
+  const WeightRows& matrix = call.weights(call.weight(0));
+  const std::vector<float> bias = call.vector(call.weight(1), matrix.rows(), 0.0f);
+  std::vector<float> row(static_cast<size_t>(matrix.columns()));
+  for (const int64_t n : wanted_columns(call, matrix.rows())) {
+    matrix.read(n, row.data());
+    const auto column = static_cast<size_t>(n);
+    for (int64_t t = 0; t < call.rows(x); ++t) {
+      float y = activate(call.op.attributes.activation,
+                         static_cast<float>(dot(call.row(x, t), row) + bias[column]));
+      if (residual != kNone) y += call.row(residual, t)[column];
+      call.row(out, t)[column] = call.stored(out, y);
+    }
+  }
+}
+
+void gated_linear(const Call& call) {
+  const TensorId x = call.input(0), out = call.output(0);
+  const WeightRows& gate = call.weights(call.weight(0));
+  const WeightRows& up = call.weights(call.weight(1));
+  const std::vector<float> gate_bias = call.vector(call.weight(2), gate.rows(), 0.0f);
+  const std::vector<float> up_bias = call.vector(call.weight(3), gate.rows(), 0.0f);
+  std::vector<float> gate_row(static_cast<size_t>(gate.columns()));
+  std::vector<float> up_row = gate_row;
+  for (const int64_t n : wanted_columns(call, gate.rows())) {
+    gate.read(n, gate_row.data());
+    up.read(n, up_row.data());
+    const auto column = static_cast<size_t>(n);
+    for (int64_t t = 0; t < call.rows(x); ++t) {
+      const auto in = call.row(x, t);
+      const float g = activate(call.op.attributes.activation,
+                               static_cast<float>(dot(in, gate_row) + gate_bias[column]));
+      const double u = dot(in, up_row) + up_bias[column];
+      call.row(out, t)[column] = call.stored(out, static_cast<float>(g * u));
+    }
+  }
+}
+
+void unary(const Call& call) {
+  const TensorId x = call.input(0), out = call.output(0);
+  for (int64_t t = 0; t < call.rows(out); ++t) {
+    for (size_t i = 0; i < call.row(out, t).size(); ++i) {
+      const float value = call.row(x, t)[i] * call.op.attributes.scale;
+      call.row(out, t)[i] = call.stored(out, activate(call.op.attributes.activation, value));
+    }
+  }
+}
+
+void binary(const Call& call) {
+  const TensorId a = call.input(0), b = call.input(1), out = call.output(0);
+  const std::vector<float> vector = call.vector(call.weight(0), call.width(out), 0.0f);
+  for (int64_t t = 0; t < call.rows(out); ++t) {
+    for (size_t i = 0; i < call.row(out, t).size(); ++i) {
+      const float left = call.row(a, t)[i];
+      const float right = b == kNone ? vector[i] : call.row(b, t)[i];
+      const bool add = call.op.attributes.binary == BinaryKind::add;
+      call.row(out, t)[i] = call.stored(out, add ? left + right : left * right);
+    }
+  }
+}
+
+void select_rows(const Call& call) {
+  const TensorId x = call.input(0), out = call.output(0);
+  const auto last = static_cast<int64_t>(call.tensor(x).size()) / call.width(x) - 1;
+  for (int64_t r = 0; r < call.rows(out); ++r) {
+    const auto source = call.row(x, std::min(last, int64_t{call.state.record.head_row} + r));
+    for (size_t i = 0; i < source.size(); ++i) {
+      call.row(out, r)[i] = call.stored(out, source[i]);
+    }
+  }
+}
+
+}  // namespace pocket::host_reference

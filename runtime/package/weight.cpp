@@ -1,0 +1,189 @@
+#include "runtime/package/weight.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "runtime/base/checked.h"
+
+namespace pocket {
+namespace {
+
+constexpr int64_t kUnitBytes = 16;
+constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+
+int64_t unit_weights(Encoding encoding) {
+  return encoding == Encoding::f32 ? 4 : encoding == Encoding::f16 ? 8 : 32;
+}
+
+int64_t rows_of_block(const WeightFormat& format, int64_t row) {
+  const int64_t first = row / kBlockRows * kBlockRows;
+  return std::min(kBlockRows, format.rows - first);
+}
+
+// Byte of unit `unit` of row `row` in the codes section.
+size_t unit_offset(const WeightFormat& format, int64_t row, int64_t unit) {
+  const auto row_bytes = static_cast<int64_t>(format.code_row_bytes());
+  return static_cast<size_t>(row / kBlockRows * kBlockRows * row_bytes +
+                             (unit * rows_of_block(format, row) + row % kBlockRows) * kUnitBytes);
+}
+
+size_t pair_offset(const WeightFormat& format, int64_t row, int64_t group) {
+  const int64_t block = row / kBlockRows * kBlockRows;
+  return static_cast<size_t>(
+      (block * format.groups() + group * rows_of_block(format, row) + row % kBlockRows) * 4);
+}
+
+// Bit position of weight k (0..7) in its u32: even weights below bit 16, odd ones above.
+int code_shift(int64_t k) { return static_cast<int>(k % 2 * 16 + k / 2 * 4); }
+
+}  // namespace
+
+const char* encoding_name(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::f32:
+      return "f32";
+    case Encoding::f16:
+      return "f16";
+    case Encoding::int4:
+      return "int4";
+    case Encoding::m0e4:
+      return "m0e4";
+  }
+  return "?";
+}
+
+const char* section_role_name(SectionRole role) {
+  return role == SectionRole::codes ? "codes" : "scale";
+}
+
+void check_format(const WeightFormat& format, const std::string& name) {
+  const bool group_fits = format.four_bit()
+                              ? format.group >= 32 && format.group <= 256 && format.group % 32 == 0
+                              : format.group == 0;
+  if (format.rows < 1 || format.rows > kMaxExtent || format.columns < 1 ||
+      format.columns > kMaxExtent - 256 || !group_fits) {
+    throw Error(ExitCode::bad_input,
+                "Weight '" + name + "' of " + std::to_string(format.rows) + " x " +
+                    std::to_string(format.columns) + " as " + encoding_name(format.encoding) +
+                    " with groups of " + std::to_string(format.group) +
+                    " is not supported: groups hold 32 to 256 weights in steps of 32.");
+  }
+}
+
+int64_t WeightFormat::padded_columns() const {
+  return checked_round_up(columns, four_bit() ? group : unit_weights(encoding), "a weight's row");
+}
+
+int64_t WeightFormat::groups() const { return four_bit() ? padded_columns() / group : 0; }
+
+uint64_t WeightFormat::code_row_bytes() const {
+  return static_cast<uint64_t>(padded_columns() / unit_weights(encoding) * kUnitBytes);
+}
+
+uint64_t WeightFormat::code_bytes() const {
+  return checked_mul(static_cast<uint64_t>(rows), code_row_bytes(), "a weight's size");
+}
+
+uint64_t WeightFormat::pair_bytes() const {
+  return checked_mul(static_cast<uint64_t>(rows), static_cast<uint64_t>(groups()) * 4,
+                     "a weight's size");
+}
+
+std::vector<uint8_t> pack_float(const WeightFormat& format, const float* values) {
+  std::vector<uint8_t> packed(format.code_bytes(), 0);
+  const int64_t unit = unit_weights(format.encoding);
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const float* in = values + row * format.columns;
+    for (int64_t column = 0; column < format.columns; ++column) {
+      uint8_t* out = packed.data() + unit_offset(format, row, column / unit);
+      if (format.encoding == Encoding::f32) {
+        std::memcpy(out + column % unit * 4, in + column, 4);
+      } else {
+        const uint16_t half = float_to_half(in[column]);
+        std::memcpy(out + column % unit * 2, &half, 2);
+      }
+    }
+  }
+  return packed;
+}
+
+std::vector<uint8_t> pack_codes(const WeightFormat& format, const uint8_t* codes) {
+  std::vector<uint8_t> packed(format.code_bytes());
+  const int64_t padded = format.padded_columns();
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const uint8_t* in = codes + row * padded;
+    for (int64_t word = 0; word < padded / 8; ++word, in += 8) {
+      uint32_t bits = 0;
+      for (int64_t k = 0; k < 8; ++k) bits |= uint32_t{in[k] & 15u} << code_shift(k);
+      std::memcpy(packed.data() + unit_offset(format, row, word / 4) + word % 4 * 4, &bits, 4);
+    }
+  }
+  return packed;
+}
+
+std::vector<uint8_t> pack_pairs(const WeightFormat& format, const uint32_t* pairs) {
+  std::vector<uint8_t> packed(format.pair_bytes());
+  for (int64_t row = 0; row < format.rows; ++row) {
+    for (int64_t group = 0; group < format.groups(); ++group) {
+      std::memcpy(packed.data() + pair_offset(format, row, group), pairs++, 4);
+    }
+  }
+  return packed;
+}
+
+void unpack_row(const WeightFormat& format, const uint8_t* codes, const uint8_t* pairs, int64_t row,
+                float* out) {
+  const int64_t unit = unit_weights(format.encoding);
+  for (int64_t column = 0; column < format.columns; ++column) {
+    const uint8_t* at = codes + unit_offset(format, row, column / unit);
+    if (format.encoding == Encoding::f32) {
+      std::memcpy(out + column, at + column % unit * 4, 4);
+      continue;
+    }
+    if (format.encoding == Encoding::f16) {
+      uint16_t half;
+      std::memcpy(&half, at + column % unit * 2, 2);
+      out[column] = half_to_float(half);
+      continue;
+    }
+    uint32_t word, pair;
+    std::memcpy(&word, at + column % unit / 8 * 4, 4);
+    std::memcpy(&pair, pairs + pair_offset(format, row, column / format.group), 4);
+    const auto code = static_cast<float>((word >> code_shift(column % 8)) & 15u);
+    const float scale = half_to_float(static_cast<uint16_t>(pair));
+    const float bias = half_to_float(static_cast<uint16_t>(pair >> 16));
+    out[column] = format.encoding == Encoding::m0e4 ? scale * (1.0f + code / 16.0f) + bias
+                                                    : scale * (code - bias);
+  }
+}
+
+uint16_t float_to_half(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude >= 0x47800000u) {  // 2^16 and more, infinity, NaN
+    const uint32_t nan = magnitude > 0x7F800000u ? 0x200u : 0u;
+    return static_cast<uint16_t>(sign | 0x7C00u | nan);
+  }
+  if (magnitude < 0x38800000u) {  // below 2^-14: a denormal, in units of 2^-24
+    // Adding 0.5 aligns the fraction so that the hardware rounds to the nearest even unit.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3F000000u));
+  }
+  const uint32_t odd = (magnitude >> 13) & 1u;
+  const uint32_t rounded = magnitude - 0x38000000u + 0xFFFu + odd;  // 0x7C00 on overflow
+  return static_cast<uint16_t>(sign | (rounded >> 13));
+}
+
+float half_to_float(uint16_t half) {
+  const uint32_t sign = (uint32_t{half} & 0x8000u) << 16;
+  const uint32_t exponent = (half >> 10) & 31u, fraction = half & 0x3FFu;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+  const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+}
+
+}  // namespace pocket

@@ -1,0 +1,29 @@
+// `normalizer` of tokenizer.json.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pocket {
+
+// null, NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, Sequence.
+class Normalizer {
+ public:
+  Normalizer() = default;
+  // Error bad_input names an unknown type.
+  explicit Normalizer(const nlohmann::json& json);
+
+  bool empty() const { return steps_.empty(); }
+  // text must be valid UTF-8.
+  std::string apply(std::string_view text) const;
+
+ private:
+  void add(const nlohmann::json& json, int depth);
+
+  std::vector<std::function<std::string(std::string)>> steps_;
+};
+
+}  // namespace pocket

@@ -1,0 +1,59 @@
+// What both attention kernels share: how rows of the states are read, in place.
+layout(constant_id = 1) const uint HEAD_DIM = 64u;  // even
+layout(constant_id = 2) const uint Q_F16 = 0u;
+layout(constant_id = 3) const uint OUT_F16 = 0u;
+layout(constant_id = 4) const uint STATE_F16 = 1u;
+layout(constant_id = 5) const uint WIDE = 0u;       // f16 states, HEAD_DIM divides by 8
+
+layout(std430, binding = 1) readonly buffer Q { uint q_words[]; };
+layout(std430, binding = 2) readonly buffer K1 { uint k1[]; };
+layout(std430, binding = 2) readonly buffer K4 { uvec4 k4[]; };
+layout(std430, binding = 3) readonly buffer V { uint v_words[]; };
+layout(std430, binding = 4) writeonly buffer Out { uint out_words[]; };
+
+layout(push_constant) uniform Push {
+  uint heads;
+  uint kv_heads;
+  uint rows;     // activation rows, padding included
+  uint context;  // rows of the states
+  float scale;
+} push;
+
+const uint VECTORS = (HEAD_DIM + 3u) / 4u;  // of a query, in shared memory, the last one padded
+const uint WORDS = HEAD_DIM / 2u;           // element pairs of a head
+const float kLow = -1e30;                   // below every score, and exp(kLow - kLow) is 1
+
+float load_q(uint i) { return LOAD(q_words, Q_F16, i); }
+
+// Query elements 4 * i .. 4 * i + 3 of the head that starts at element `base`, scaled.
+vec4 load_query(uint base, uint i) {
+  bool full = 4u * i + 2u < HEAD_DIM;
+  uint upper = full ? 2u : 0u;
+  vec4 q = vec4(load_q(base + 4u * i), load_q(base + 4u * i + 1u), load_q(base + 4u * i + upper),
+                load_q(base + 4u * i + upper + 1u));
+  return (full ? q : vec4(q.xy, 0.0, 0.0)) * push.scale;
+}
+
+// Element of the states where the head's row at `position` starts.
+uint state_row(uint position, uint kv_head) {
+  return (position * push.kv_heads + kv_head) * HEAD_DIM;
+}
+
+vec2 key_pair(uint base, uint word) {
+  uint i = base + 2u * word;
+  if (STATE_F16 != 0u) return unpackHalf2x16(k1[i >> 1]);
+  return vec2(uintBitsToFloat(k1[i]), uintBitsToFloat(k1[i + 1u]));
+}
+
+// Key elements 4 * i .. 4 * i + 3, where WIDE is 0.
+vec4 key_vector(uint base, uint i) {
+  bool full = 4u * i + 2u < HEAD_DIM;
+  vec2 upper = key_pair(base, full ? 2u * i + 1u : 2u * i);
+  return vec4(key_pair(base, 2u * i), full ? upper : vec2(0.0));
+}
+
+vec2 value_pair(uint base, uint word) {
+  uint i = base + 2u * word;
+  if (STATE_F16 != 0u) return unpackHalf2x16(v_words[i >> 1]);
+  return vec2(uintBitsToFloat(v_words[i]), uintBitsToFloat(v_words[i + 1u]));
+}

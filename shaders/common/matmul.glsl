@@ -1,0 +1,327 @@
+// The inner product that gemv.comp and gemm.comp share: a lane owns ROWS weight rows (neighbouring
+// pairs, so that it can store packed f16) and TOKENS activation rows, and walks the columns in
+// rounds of 32. Packed weights are decoded in registers.
+//
+// Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4; GATED for two matrices;
+// SUBGROUP: lanes load distinct activations and hand them round by broadcast, else every lane
+// loads them all; HALF: products and their sums over one round in f16, totals in f32.
+//
+// 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
+// (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
+// rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
+#ifdef HALF
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#endif
+#if defined(ENCODING_INT4) || defined(ENCODING_M0E4)
+#define CODES4
+#endif
+
+layout(constant_id = 1) const uint LANES = 32u;      // lanes over weight rows
+layout(constant_id = 2) const uint ROWS = 2u;        // weight rows of a lane, even
+layout(constant_id = 3) const uint TOKENS = 1u;      // activation rows of a lane
+layout(constant_id = 4) const uint X_F16 = 0u;
+layout(constant_id = 5) const uint OUT_F16 = 0u;
+layout(constant_id = 6) const uint COMBINE = 0u;     // 0 none, 1 + f32, 2 + f16, 3 * f32
+layout(constant_id = 7) const uint BIAS = 0u;        // 0 none, 1 f32, 2 f16
+layout(constant_id = 8) const uint UP_BIAS = 0u;     // of the second matrix
+layout(constant_id = 9) const uint ACTIVATION = 0u;
+layout(constant_id = 10) const uint ALIGNED = 1u;    // columns divide by 4: vector loads of x
+layout(constant_id = 11) const uint SPREAD = 8u;     // lanes that load distinct activations: 4 or 8
+
+layout(std430, binding = 1) readonly buffer X1 { uint x1[]; };
+layout(std430, binding = 1) readonly buffer X2 { uvec2 x2[]; };
+layout(std430, binding = 1) readonly buffer X4 { uvec4 x4[]; };
+layout(std430, binding = 2) readonly buffer Codes { uvec4 codes[]; };
+layout(std430, binding = 3) readonly buffer Bias { uint bias_words[]; };
+layout(std430, binding = 4) readonly buffer Combine { uint combine_words[]; };
+layout(std430, binding = 5) writeonly buffer Out { uint out_words[]; };
+#ifdef GATED
+#define MATRICES 2u
+layout(std430, binding = 6) readonly buffer UpCodes { uvec4 up_codes[]; };
+layout(std430, binding = 7) readonly buffer UpBias { uint up_bias_words[]; };
+#ifdef CODES4
+layout(std430, binding = 8) readonly buffer Pairs { uint pairs[]; };
+layout(std430, binding = 9) readonly buffer UpPairs { uint up_pairs[]; };
+#endif
+#else
+#define MATRICES 1u
+#ifdef CODES4
+layout(std430, binding = 6) readonly buffer Pairs { uint pairs[]; };
+#endif
+#endif
+
+layout(push_constant) uniform Push {
+  uint columns;        // K
+  uint rows;           // weight rows of this range
+  uint units;          // 16-byte units of a weight row
+  uint groups;         // quantisation groups of a row
+  uint group_rounds;   // rounds of 32 columns of a group
+  uint tokens;         // activation rows, padding included
+  uint limit_by_record;
+  uint out_stride;     // elements from one output row to the next
+  uint out_base;       // element of the output where this range's first row lies
+  uint bias_base;      // element of the bias
+  uint up_bias_base;
+  uint pairs_base;     // word of the pairs
+  uint up_pairs_base;
+  uint combine_base;
+} push;
+
+// Four activations of row t from column k (a multiple of 4), zero beyond the last column.
+vec4 load_x(uint t, uint k) {
+  uint base = t * push.columns;
+  if (ALIGNED != 0u) {
+    uint i = (base + min(k, push.columns - 4u)) >> 2;
+    vec4 value;
+    if (X_F16 != 0u) {
+      uvec2 words = x2[i];
+      value = vec4(unpackHalf2x16(words.x), unpackHalf2x16(words.y));
+    } else {
+      value = uintBitsToFloat(x4[i]);
+    }
+    return k < push.columns ? value : vec4(0.0);
+  }
+  uint last = push.columns - 1u;
+  vec4 value = vec4(LOAD(x1, X_F16, base + min(k, last)), LOAD(x1, X_F16, base + min(k + 1u, last)),
+                    LOAD(x1, X_F16, base + min(k + 2u, last)),
+                    LOAD(x1, X_F16, base + min(k + 3u, last)));
+  return vec4(k < push.columns ? value.x : 0.0, k + 1u < push.columns ? value.y : 0.0,
+              k + 2u < push.columns ? value.z : 0.0, k + 3u < push.columns ? value.w : 0.0);
+}
+
+#ifdef HALF
+#define PRODUCT float16_t
+#define WEIGHTS f16vec4
+f16vec4 from_halves(uint a, uint b) { return f16vec4(unpackFloat2x16(a), unpackFloat2x16(b)); }
+#define ACTIVATIONS(a) f16vec4(a)
+#else
+#define PRODUCT float
+#define WEIGHTS vec4
+vec4 from_halves(uint a, uint b) { return vec4(unpackHalf2x16(a), unpackHalf2x16(b)); }
+#define ACTIVATIONS(a) (a)
+#endif
+
+// Weights of the low and the high 16 code bits of a word: columns 0..3 and 4..7 of its eight.
+WEIGHTS low_codes(uint w) {
+  return from_halves(((w << 6) & 0x03C003C0u) | 0x3C003C00u, ((w << 2) & 0x03C003C0u) | 0x3C003C00u);
+}
+WEIGHTS high_codes(uint w) {
+  return from_halves(((w >> 2) & 0x03C003C0u) | 0x3C003C00u, ((w >> 6) & 0x03C003C0u) | 0x3C003C00u);
+}
+
+// Where the lane's rows lie: row r of `row_of` as an index into the codes, the distance between its
+// units, and the pairs.
+uint row_block[ROWS];
+uint row_stride[ROWS];
+uint row_pairs[ROWS];
+uint row_of(uint first, uint lane, uint j) { return first + 2u * (lane + (j >> 1) * LANES) + (j & 1u); }
+
+void locate_rows(uint first, uint lane) {
+  for (uint j = 0u; j < ROWS; ++j) {
+    uint n = min(row_of(first, lane, j), push.rows - 1u);
+    uint block = n & ~31u;
+    row_block[j] = block * push.units + (n & 31u);
+    row_stride[j] = min(32u, push.rows - block);
+    row_pairs[j] = block * push.groups + (n & 31u);
+  }
+}
+
+float total[MATRICES * TOKENS * ROWS];
+#ifdef CODES4
+float group_total[MATRICES * TOKENS * ROWS];
+float group_sum[TOKENS];  // activations of the group
+#define CURRENT group_total
+#else
+#define CURRENT total
+#endif
+#ifdef HALF
+PRODUCT partial[MATRICES * TOKENS * ROWS];  // of one round
+#else
+#define partial CURRENT
+#endif
+uint token_row[TOKENS];  // activation rows of the lane, clamped to valid ones
+#ifdef SUBGROUP
+vec4 own[TOKENS], own_high[TOKENS];
+#endif
+
+#ifdef SUBGROUP
+// Activations 4 * slot .. 4 * slot + 3 of the round. With 4 lanes the upper half lies in own_high.
+#define SLOT_X(t, slot, id4) \
+  (SPREAD == 4u ? subgroupBroadcast((slot) < 4u ? own[t] : own_high[t], id4) \
+                : subgroupBroadcast(own[t], slot))
+#else
+#define SLOT_X(t, slot, id4) load_x(token_row[t], k + 4u * (slot))
+#endif
+
+// Without subgroups the activation sum of a group is made on the way.
+#if defined(CODES4) && !defined(SUBGROUP)
+#define ADD_TO_GROUP(matrix, t, a) if (matrix == 0u) group_sum[t] += dot(a, vec4(1.0));
+#else
+#define ADD_TO_GROUP(matrix, t, a)
+#endif
+
+#define SLOT(slot, id4, matrix, weight)                                                    \
+  {                                                                                        \
+    WEIGHTS w[ROWS];                                                                       \
+    for (uint j = 0u; j < ROWS; ++j) { w[j] = weight; }                                    \
+    for (uint t = 0u; t < TOKENS; ++t) {                                                   \
+      vec4 a32 = SLOT_X(t, slot, id4);                                                     \
+      ADD_TO_GROUP(matrix, t, a32)                                                         \
+      WEIGHTS a = ACTIVATIONS(a32);                                                        \
+      for (uint j = 0u; j < ROWS; ++j) {                                                   \
+        uint cell = (matrix * TOKENS + t) * ROWS + j;                                      \
+        partial[cell] = fma(a.x, w[j].x, partial[cell]);                                   \
+        partial[cell] = fma(a.y, w[j].y, partial[cell]);                                   \
+        partial[cell] = fma(a.z, w[j].z, partial[cell]);                                   \
+        partial[cell] = fma(a.w, w[j].w, partial[cell]);                                   \
+      }                                                                                    \
+    }                                                                                      \
+  }
+
+// One round of 32 columns of one matrix. `unit0` is the round's first unit; units beyond the row
+// are read again at the last one, their activations are zero.
+#define LOAD_UNITS(buffer, u) \
+  for (uint j = 0u; j < ROWS; ++j) { \
+    unit[j] = buffer[row_block[j] + min(u, push.units - 1u) * row_stride[j]]; \
+  }
+
+#if defined(CODES4)
+#define ROUND(buffer, matrix)                        \
+  {                                                  \
+    uvec4 unit[ROWS];                                \
+    LOAD_UNITS(buffer, round)                        \
+    SLOT(0u, 0u, matrix, low_codes(unit[j].x))       \
+    SLOT(1u, 1u, matrix, high_codes(unit[j].x))      \
+    SLOT(2u, 2u, matrix, low_codes(unit[j].y))       \
+    SLOT(3u, 3u, matrix, high_codes(unit[j].y))      \
+    SLOT(4u, 0u, matrix, low_codes(unit[j].z))       \
+    SLOT(5u, 1u, matrix, high_codes(unit[j].z))      \
+    SLOT(6u, 2u, matrix, low_codes(unit[j].w))       \
+    SLOT(7u, 3u, matrix, high_codes(unit[j].w))      \
+  }
+#elif defined(ENCODING_F16)
+#define ROUND_UNIT(buffer, matrix, u, s0, i0, s1, i1)                 \
+  LOAD_UNITS(buffer, 4u * round + u)                                  \
+  SLOT(s0, i0, matrix, from_halves(unit[j].x, unit[j].y))             \
+  SLOT(s1, i1, matrix, from_halves(unit[j].z, unit[j].w))
+#define ROUND(buffer, matrix)                         \
+  {                                                   \
+    uvec4 unit[ROWS];                                 \
+    ROUND_UNIT(buffer, matrix, 0u, 0u, 0u, 1u, 1u)    \
+    ROUND_UNIT(buffer, matrix, 1u, 2u, 2u, 3u, 3u)    \
+    ROUND_UNIT(buffer, matrix, 2u, 4u, 0u, 5u, 1u)    \
+    ROUND_UNIT(buffer, matrix, 3u, 6u, 2u, 7u, 3u)    \
+  }
+#else
+#define ROUND_UNIT(buffer, matrix, u, id4)            \
+  LOAD_UNITS(buffer, 8u * round + u)                  \
+  SLOT(u, id4, matrix, WEIGHTS(uintBitsToFloat(unit[j])))
+#define ROUND(buffer, matrix)                         \
+  {                                                   \
+    uvec4 unit[ROWS];                                 \
+    ROUND_UNIT(buffer, matrix, 0u, 0u)                \
+    ROUND_UNIT(buffer, matrix, 1u, 1u)                \
+    ROUND_UNIT(buffer, matrix, 2u, 2u)                \
+    ROUND_UNIT(buffer, matrix, 3u, 3u)                \
+    ROUND_UNIT(buffer, matrix, 4u, 0u)                \
+    ROUND_UNIT(buffer, matrix, 5u, 1u)                \
+    ROUND_UNIT(buffer, matrix, 6u, 2u)                \
+    ROUND_UNIT(buffer, matrix, 7u, 3u)                \
+  }
+#endif
+
+void run_round(uint round) {
+  uint k = 32u * round;
+#ifdef HALF
+  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) partial[i] = PRODUCT(0.0);
+#endif
+#ifdef SUBGROUP
+  uint lane = gl_SubgroupInvocationID & (SPREAD - 1u);
+  for (uint t = 0u; t < TOKENS; ++t) {
+    own[t] = load_x(token_row[t], k + 4u * lane);
+    if (SPREAD == 4u) own_high[t] = load_x(token_row[t], k + 16u + 4u * lane);
+  }
+#endif
+#if defined(CODES4) && defined(SUBGROUP)
+  for (uint t = 0u; t < TOKENS; ++t) {
+    float s = dot(own[t], vec4(1.0));
+    if (SPREAD == 4u) s += dot(own_high[t], vec4(1.0));
+    float all = subgroupBroadcast(s, 0u) + subgroupBroadcast(s, 1u) + subgroupBroadcast(s, 2u) +
+                subgroupBroadcast(s, 3u);
+    if (SPREAD != 4u) all += subgroupBroadcast(s, 4u) + subgroupBroadcast(s, 5u) +
+                             subgroupBroadcast(s, 6u) + subgroupBroadcast(s, 7u);
+    group_sum[t] += all;
+  }
+#endif
+  ROUND(codes, 0u)
+#ifdef GATED
+  ROUND(up_codes, 1u)
+#endif
+#ifdef HALF
+  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) CURRENT[i] += float(partial[i]);
+#endif
+}
+
+#ifdef CODES4
+vec2 scale_bias(uint word) {
+  vec2 pair = unpackHalf2x16(word);
+#ifdef ENCODING_INT4
+  pair = vec2(16.0 * pair.x, -(16.0 + pair.y) * pair.x);
+#endif
+  return pair;
+}
+#endif
+
+// Columns of split `first_split` of `splits`: groups (4-bit) or rounds are dealt out in turn.
+void inner_product(uint first_split, uint splits) {
+  uint rounds = (push.columns + 31u) >> 5;
+  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) total[i] = 0.0;
+#ifdef CODES4
+  for (uint g = first_split; g < push.groups; g += splits) {
+    for (uint t = 0u; t < TOKENS; ++t) group_sum[t] = 0.0;
+    for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) group_total[i] = 0.0;
+    uint end = min((g + 1u) * push.group_rounds, rounds);
+    for (uint round = g * push.group_rounds; round < end; ++round) run_round(round);
+    for (uint j = 0u; j < ROWS; ++j) {
+      vec2 pair = scale_bias(pairs[push.pairs_base + row_pairs[j] + g * row_stride[j]]);
+#ifdef GATED
+      vec2 up_pair = scale_bias(up_pairs[push.up_pairs_base + row_pairs[j] + g * row_stride[j]]);
+#endif
+      for (uint t = 0u; t < TOKENS; ++t) {
+        uint cell = t * ROWS + j;
+        total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];
+#ifdef GATED
+        cell += TOKENS * ROWS;
+        total[cell] += up_pair.x * group_total[cell] + up_pair.y * group_sum[t];
+#endif
+      }
+    }
+  }
+#else
+  for (uint round = first_split; round < rounds; round += splits) run_round(round);
+#endif
+}
+
+// One result of row n, activation row t.
+float finish(float value, float up, uint n, uint t) {
+  if (BIAS != 0u) value += LOAD(bias_words, BIAS - 1u, push.bias_base + n);
+  value = activate(ACTIVATION, value);
+#ifdef GATED
+  if (UP_BIAS != 0u) up += LOAD(up_bias_words, UP_BIAS - 1u, push.up_bias_base + n);
+  value *= up;
+#else
+  uint i = push.combine_base + t * push.out_stride + n;
+  if (COMBINE == 1u || COMBINE == 2u) value += LOAD(combine_words, COMBINE - 1u, i);
+  if (COMBINE == 3u) value *= uintBitsToFloat(combine_words[i]);
+#endif
+  return value;
+}
+
+// Stores results n and n + 1 of activation row t; `up` is read by the gated form only.
+void store_pair(uint n, uint t, vec2 value, vec2 up) {
+  if (n >= push.rows) return;
+  bool second = n + 1u < push.rows;
+  uint i = push.out_base + t * push.out_stride + n;
+  vec2 result = vec2(finish(value.x, up.x, n, t), finish(value.y, up.y, second ? n + 1u : n, t));
+  STORE2(out_words, OUT_F16, i, result, second)
+}

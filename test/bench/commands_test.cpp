@@ -1,0 +1,213 @@
+// The commands over a tiny model, each JSON document against its schema.
+#include <cmath>
+
+#include "test/bench/llmbench.h"
+#include "test/bench/schema.h"
+#include "test/support/catch.h"
+
+namespace pocket::test {
+namespace {
+
+const TinyFile& model() {
+  static const TinyFile file;
+  return file;
+}
+
+std::string tokens_text(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += (i ? "," : "") + std::to_string((i * 37 + 5) % 105);
+  return text;
+}
+
+std::vector<double> log_softmax(const std::vector<double>& row) {
+  double sum = 0;
+  for (const double value : row) sum += std::exp(value);
+  std::vector<double> result;
+  for (const double value : row) result.push_back(value - std::log(sum));
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("run: the report is valid, whole, and repeats its hash") {
+  const std::vector<std::string> arguments = {"run", model().path(), "-p", "9,40",     "-n",
+                                              "6",   "-r",           "2",  "--warmup", "1"};
+  const nlohmann::json report = llmbench_json(arguments);
+  CHECK(schema_errors("run", report) == "");
+  REQUIRE(report.at("results").size() == 2);
+  const nlohmann::json& result = report.at("results").at(1);
+  CHECK(result.at("prompt") == 40);
+  CHECK(result.at("samples").size() == 2);
+  for (const nlohmann::json& sample : result.at("samples")) {
+    CHECK(sample.at("token_ns").size() == 5);
+    CHECK(sample.at("logits_hash") == result.at("logits_hash"));
+  }
+  CHECK(report.at("probes").at("copy").at("bytes") == 256 << 20);
+  CHECK(report.at("memory").at("peak").at("weights").get<uint64_t>() >=
+        report.at("memory").at("planned").at("weights").get<uint64_t>());
+  CHECK(llmbench_json(arguments).at("logits_hash") == report.at("logits_hash"));
+}
+
+TEST_CASE("run: table on stdout, JSON and CSV in files") {
+  const std::string json = model().folder() / "run.json", csv = model().folder() / "run.csv";
+  const CommandResult result = llmbench(
+      {"run", model().path(), "-p", "5", "-n", "3", "-r", "1", "--json", json, "--csv", csv});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(result.out.find("self-test passed") != std::string::npos);
+  CHECK(result.out.find("decode tok/s") != std::string::npos);
+  CHECK(result.err.find("repetition 1 of 1") != std::string::npos);
+  CHECK(schema_errors("run", nlohmann::json::parse(read_file(json))) == "");
+  const std::string rows = read_file(csv);
+  CHECK(std::count(rows.begin(), rows.end(), '\n') == 2);
+}
+
+TEST_CASE("generate: ids as data, the same by seed, stopped by a stop id") {
+  const nlohmann::json greedy =
+      llmbench_json({"generate", model().path(), "--tokens", tokens_text(20), "-n", "12"});
+  CHECK(schema_errors("generate", greedy) == "");
+  CHECK(greedy.at("prompt_tokens").size() == 20);
+  CHECK(greedy.at("tokens").size() == 12);
+  CHECK(greedy.at("stop") == "length");
+  const CommandResult plain =
+      llmbench({"generate", model().path(), "--tokens", tokens_text(20), "-n", "12", "--quiet"});
+  std::string list;
+  for (const nlohmann::json& token : greedy.at("tokens")) {
+    list += (list.empty() ? "" : ",") + std::to_string(token.get<int>());
+  }
+  CHECK(plain.out == list + "\n");
+
+  const auto drawn = [&](const char* seed) {
+    return llmbench_json({"generate", model().path(), "--tokens", tokens_text(20), "-n", "12",
+                          "--temperature", "1.5", "--top-k", "50", "--seed", seed})
+        .at("tokens");
+  };
+  CHECK(drawn("7") == drawn("7"));
+  CHECK(drawn("7") != drawn("8"));
+
+  const int third = greedy.at("tokens").at(2).get<int>();
+  TinyOptions options;
+  options.eos_ids = {third};
+  const TinyFile stopping(options);
+  const nlohmann::json stopped =
+      llmbench_json({"generate", stopping.path(), "--tokens", tokens_text(20), "-n", "12"});
+  CHECK(stopped.at("stop") == "eos");
+  CHECK(stopped.at("tokens").size() <= 2);
+  for (size_t i = 0; i < stopped.at("tokens").size(); ++i) {
+    CHECK(stopped.at("tokens").at(i) == greedy.at("tokens").at(i));
+  }
+}
+
+TEST_CASE("generate fills the context to its last slot when no length is asked for") {
+  const nlohmann::json all =
+      llmbench_json({"generate", model().path(), "--tokens", tokens_text(20), "--context", "40"});
+  CHECK(all.at("tokens").size() == 21);  // the last slot's token is delivered, not evaluated
+}
+
+TEST_CASE("logits: prefill and decode agree, perplexity follows from them") {
+  const int count = 33;
+  const nlohmann::json prefill =
+      llmbench_json({"logits", model().path(), "--tokens", tokens_text(count)});
+  CHECK(schema_errors("logits", prefill) == "");
+  const nlohmann::json decode = llmbench_json(
+      {"logits", model().path(), "--tokens", tokens_text(count), "--decode-from", "10"});
+  REQUIRE(prefill.at("logits").size() == count);
+  REQUIRE(decode.at("logits").size() == count);
+  double error = 0, norm = 0, nll = 0;
+  for (size_t row = 0; row < count; ++row) {
+    const auto a = prefill.at("logits").at(row).get<std::vector<double>>();
+    const auto b = decode.at("logits").at(row).get<std::vector<double>>();
+    REQUIRE(a.size() == 105);
+    for (size_t i = 0; i < a.size(); ++i) {
+      error += (a[i] - b[i]) * (a[i] - b[i]);
+      norm += a[i] * a[i];
+    }
+    if (row + 1 < count) {
+      nll -= log_softmax(a)[prefill.at("tokens").at(row + 1).get<size_t>()];
+    }
+  }
+  CHECK(std::sqrt(error / norm) < 2e-3);
+
+  write_file(model().folder() / "tokens.json", prefill.at("tokens").dump());
+  const nlohmann::json perplexity =
+      llmbench_json({"perplexity", model().path(), "--text", model().folder() / "tokens.json"});
+  CHECK(schema_errors("perplexity", perplexity) == "");
+  CHECK(perplexity.at("tokens") == count - 1);
+  CHECK(perplexity.at("nll").get<double>() == Approx(nll / (count - 1)).epsilon(1e-3));
+  CHECK(perplexity.at("perplexity").get<double>() ==
+        Approx(std::exp(perplexity.at("nll").get<double>())));
+}
+
+TEST_CASE("perplexity: windows, and distance to a reference model") {
+  const std::string tokens = model().folder() / "windows.json";
+  write_file(tokens, "[[1,2,3,4,5,6,7],[8,9,10],[11]]");
+  const nlohmann::json own =
+      llmbench_json({"perplexity", model().path(), "--text", tokens, "--against", model().path()});
+  CHECK(schema_errors("perplexity", own) == "");
+  CHECK(own.at("tokens") == 8);
+  CHECK(own.at("windows") == 3);
+  CHECK(own.at("kl").get<double>() == Approx(0).margin(1e-9));
+  CHECK(own.at("top1") == 1.0);
+
+  TinyOptions coarse;
+  coarse.encoding = Encoding::m0e4;
+  const TinyFile other(coarse);
+  const nlohmann::json against =
+      llmbench_json({"perplexity", other.path(), "--text", tokens, "--against", model().path()});
+  CHECK(against.at("kl").get<double>() > 1e-6);
+
+  write_file(tokens, "[1,2,3,4,5,6,7,8,9,10]");
+  const nlohmann::json cut =
+      llmbench_json({"perplexity", model().path(), "--text", tokens, "--window", "4"});
+  CHECK(cut.at("windows") == 3);
+  CHECK(cut.at("longest_window") == 4);
+  CHECK(cut.at("tokens") == 3 + 3 + 1);
+}
+
+TEST_CASE("selftest: every kernel in use, with its error") {
+  const nlohmann::json result = llmbench_json({"selftest", model().path(), "-r", "1"});
+  CHECK(schema_errors("selftest", result) == "");
+  CHECK(result.at("passed") == true);
+  CHECK(result.at("entries").size() > 5);
+}
+
+TEST_CASE("inspect: every byte of the file is accounted for, without a device") {
+  const CommandResult result =
+      llmbench({"inspect", model().path(), "--json", "-"}, "VK_DRIVER_FILES=/nonexistent.json");
+  REQUIRE(result.exit_code == 0);
+  const nlohmann::json document = nlohmann::json::parse(result.out);
+  CHECK(schema_errors("inspect", document) == "");
+  const nlohmann::json& file = document.at("file");
+  uint64_t sum = 0;
+  for (const char* part :
+       {"header_bytes", "manifest_bytes", "tokenizer_bytes", "weight_bytes", "padding_bytes"}) {
+    sum += file.at(part).get<uint64_t>();
+  }
+  CHECK(sum == std::filesystem::file_size(model().path()));
+  CHECK(file.at("bytes") == sum);
+  uint64_t weights = 0;
+  for (const nlohmann::json& weight : document.at("weights")) {
+    weights += weight.at("bytes").get<uint64_t>();
+  }
+  CHECK(weights == file.at("weight_bytes"));
+  CHECK(document.at("plans").at(1).at("arena_bytes") >
+        document.at("plans").at(0).at("arena_bytes"));
+
+  const CommandResult text = llmbench({"inspect", model().path()});
+  REQUIRE(text.exit_code == 0);
+  for (const char* part : {"memory plan", "weights in f16", "padding_bytes", "tokens"}) {
+    INFO(part);
+    CHECK(text.out.find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("devices: every device with limits and priorities") {
+  const nlohmann::json document = llmbench_json({"devices"});
+  CHECK(schema_errors("devices", document) == "");
+  CHECK(document.at("devices").at(0).at("priorities").contains("low"));
+  const CommandResult text = llmbench({"devices"});
+  CHECK(text.exit_code == 0);
+  CHECK(text.out.find("max_invocations") != std::string::npos);
+}
+
+}  // namespace pocket::test

@@ -1,0 +1,164 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/package/package.h"
+#include "test/convert/llmconvert.h"
+#include "test/support/catch.h"
+
+using namespace pocket;
+using test::llmconvert;
+
+TEST_CASE("every tiny model converts in every encoding and is verified") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2", "tiny-qwen2-fp16-external"}) {
+    for (const char* weights : {"f16", "int4", "m0e4"}) {
+      INFO(name << " as " << weights);
+      const auto result = llmconvert({test::model_folder(name), "-o", path, "--weights", weights,
+                                      "--verify", "--report", report_path});
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      CHECK(result.out.empty());
+      for (const char* stage :
+           {"importing", "shapes", "passes", "lowering", "encoding", "verifying", "verified on"}) {
+        CHECK(result.err.find(stage) != std::string::npos);
+      }
+      const Package package = Package::open(path);
+      for (size_t i = 0; i < package.manifest().shards.size(); ++i) package.verify_shard(i);
+      CHECK(package.manifest().provenance.at("weights") == weights);
+
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      CHECK(report.at("schema") == "llmconvert-report");
+      CHECK(report.at("version") == 1);
+      CHECK(report.at("file").at("bytes") == package.file_bytes());
+      CHECK(report.at("verify").at("file_error") <= report.at("verify").at("file_tolerance"));
+      CHECK(report.at("passes").size() > 10);
+      CHECK(report.at("dispatches").at("after").at("total") <
+            report.at("dispatches").at("before").at("total"));
+      REQUIRE(report.at("weights").size() == package.manifest().weights.size());
+      uint64_t weight_bytes = 0;
+      for (size_t i = 0; i < package.manifest().weights.size(); ++i) {
+        const Weight& weight = package.manifest().weights[i];
+        const auto& entry = report.at("weights").at(i);
+        CHECK(entry.at("name") == weight.name);
+        const std::string role = entry.at("role");
+        CHECK(entry.at("encoding") == (role == "vector"      ? "f32"
+                                       : role == "positions" ? "f16"
+                                                             : weights));
+        if (weight.format.four_bit()) {
+          const int64_t groups = (weight.format.columns + 31) / 32;
+          CHECK(entry.at("bytes") == weight.format.rows * groups * (16 + 4));
+          CHECK(entry.at("snr_db") > 15.0);
+        }
+        uint64_t sections = 0;
+        for (const Section& section : weight.sections) sections += section.bytes;
+        CHECK(entry.at("bytes") == sections);
+        weight_bytes += sections;
+      }
+      CHECK(report.at("file").at("weight_bytes") == weight_bytes);
+    }
+  }
+}
+
+TEST_CASE("options reach the file") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket";
+  const auto result =
+      llmconvert({test::model_folder("tiny-qwen2") + "/model.onnx", "-o", path, "--weights", "e0m4",
+                  "--group-size", "64", "--context", "96", "--chunk", "24", "--quiet"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(result.err.empty());
+  const Package package = Package::open(path);
+  const Program& program = package.manifest().program;
+  CHECK(program.default_context == 96);
+  CHECK(program.default_chunk == 24);
+  CHECK(package.manifest().provenance.at("group_size") == 64);
+  size_t grouped = 0;
+  for (const Weight& weight : package.manifest().weights) {
+    if (!weight.format.four_bit()) continue;
+    CHECK(weight.format.encoding == Encoding::m0e4);
+    CHECK(weight.format.group == 64);
+    ++grouped;
+  }
+  CHECK(grouped > 5);
+}
+
+TEST_CASE("the same model gives the same bytes") {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"a.pocket", "b.pocket"}) {
+    REQUIRE(
+        llmconvert({test::model_folder("tiny-gpt2"), "-o", folder / name, "--quiet"}).exit_code ==
+        0);
+  }
+  CHECK(test::read_file(folder / "a.pocket") == test::read_file(folder / "b.pocket"));
+}
+
+TEST_CASE("the bundled model brings tokenizer, stop ids and little else") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket";
+  const auto result = llmconvert({test::model_folder("folktale-2m"), "-o", path, "--quiet"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const Package package = Package::open(path);
+  const auto stored = nlohmann::json::parse(package.manifest().tokenizer_json);
+  CHECK(stored == nlohmann::json::parse(
+                      test::read_file(test::model_folder("folktale-2m") + "/tokenizer.json")));
+  CHECK_FALSE(package.manifest().generation.eos_ids.empty());
+  uint64_t quantised = 0, other = package.file_bytes() - package.tokenizer_bytes();
+  for (const Weight& weight : package.manifest().weights) {
+    const uint64_t bytes = weight.format.code_bytes() + weight.format.pair_bytes();
+    if (weight.format.encoding == Encoding::f32) continue;
+    CHECK(weight.format.encoding == Encoding::m0e4);
+    quantised += bytes;
+  }
+  other -= quantised;
+  CHECK(quantised > 500'000);
+  CHECK(other <= 96 * 1024);
+}
+
+TEST_CASE("shapes are printed without the external data") {
+  const test::TemporaryFolder folder;
+  const std::string model = test::copy_model(folder, "tiny-qwen2-fp16-external");
+  std::filesystem::remove(model + "/model.onnx_data");
+  const size_t before = test::files_in(folder);
+  const auto result = llmconvert({model, "--shapes-only"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(result.out.find("tokens") != std::string::npos);
+  CHECK(result.out.find("past") != std::string::npos);
+  CHECK(result.out.find("211") != std::string::npos);
+  CHECK(test::files_in(folder) == before);
+  CHECK(llmconvert({model, "-o", folder / "out.pocket"}).exit_code == 3);
+}
+
+TEST_CASE("any stage can be dumped") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket";
+  const std::pair<const char*, const char*> stages[] = {{"import", "Gemm"},
+                                                        {"shapes", "LayerNormalization"},
+                                                        {"fuse-norm", "pocket"},
+                                                        {"lower", "segment"}};
+  for (const auto& [stage, part] : stages) {
+    const auto result =
+        llmconvert({test::model_folder("tiny-gpt2"), "-o", path, "--dump-after", stage, "--quiet"});
+    INFO(stage << ": " << result.err);
+    REQUIRE(result.exit_code == 0);
+    CHECK(result.out.find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("a .pocket file is copied weight by weight") {
+  const test::TemporaryFolder folder;
+  const std::string first = folder / "a.pocket", second = folder / "b.pocket";
+  REQUIRE(llmconvert({test::model_folder("tiny-qwen2"), "-o", first, "--quiet"}).exit_code == 0);
+  REQUIRE(llmconvert({first, "-o", second, "--quiet"}).exit_code == 0);
+  CHECK(test::read_file(first) == test::read_file(second));
+  REQUIRE(llmconvert({first, "-o", first, "--quiet"}).exit_code == 0);  // onto itself
+  CHECK(test::read_file(first) == test::read_file(second));
+  std::string damaged = test::read_file(first);
+  damaged[damaged.size() - 100] ^= 1;
+  test::write_file(first, damaged);
+  const auto result = llmconvert({first, "-o", second, "--quiet"});
+  CHECK(result.exit_code == 3);
+  CHECK(test::one_line(result.err));
+}

@@ -1,0 +1,76 @@
+// The self-test on whole small models: passes as things are, and fails when something is planted.
+#include "runtime/kernels/selftest.h"
+
+#include <string>
+
+#include "test/kernels/fixture.h"
+#include "test/support/catch.h"
+#include "test/support/command.h"
+#include "test/support/tiny_model.h"
+
+namespace pocket::test {
+namespace {
+
+SelftestResult run(const TinyOptions& model, const SelftestOptions& options) {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "tiny.pocket").string();
+  write_tiny_model(model, path);
+  const Package package = Package::open(path);
+  return selftest(shared_device(), package, options);
+}
+
+}  // namespace
+
+TEST_CASE("the self-test passes on whole models of both styles") {
+  for (const TinyStyle style : {TinyStyle::llama, TinyStyle::gpt2}) {
+    for (const Encoding encoding : {Encoding::f16, Encoding::m0e4}) {
+      TinyOptions model;
+      model.style = style;
+      model.encoding = encoding;
+      const SelftestResult result = run(model, {.repetitions = 2});
+      CAPTURE(encoding_name(encoding), result.failure());
+      REQUIRE(result.passed());
+      REQUIRE(result.failure().empty());
+      REQUIRE(result.entries.size() >= 12);
+      bool gemv = false, gemm = false;
+      for (const SelftestEntry& entry : result.entries) {
+        REQUIRE(entry.runs == 2);
+        REQUIRE_FALSE(entry.config.empty());
+        gemv |= entry.kernel.find("gemv_" + std::string(encoding_name(encoding))) == 0;
+        gemm |= entry.kernel.find("gemm_" + std::string(encoding_name(encoding))) == 0;
+      }
+      REQUIRE(gemv);
+      REQUIRE(gemm);
+    }
+  }
+}
+
+TEST_CASE("the self-test names the kernel when a grid misses its last workgroup") {
+  TinyOptions model;
+  model.encoding = Encoding::m0e4;
+  SelftestOptions options;
+  options.repetitions = 1;
+  options.plant = [](Dispatch& d) {
+    if (d.shader.starts_with("gemv_m0e4") && d.groups[0] > 1) --d.groups[0];
+  };
+  const SelftestResult result = run(model, options);
+  REQUIRE_FALSE(result.passed());
+  REQUIRE(result.failure().find("gemv_m0e4") != std::string::npos);
+  for (const SelftestEntry& entry : result.entries) {
+    CAPTURE(entry.kernel);
+    REQUIRE((entry.ok() || entry.kernel.starts_with("gemv_m0e4")));
+  }
+}
+
+TEST_CASE("the self-test notices an attention that ends one position too early") {
+  SelftestOptions options;
+  options.repetitions = 2;
+  options.plant = [](Dispatch& d) {
+    if (d.shader.starts_with("attention_decode")) --d.push_constants.at(3);  // the context
+  };
+  const SelftestResult result = run({}, options);
+  REQUIRE_FALSE(result.passed());
+  REQUIRE(result.failure().find("attention_decode") != std::string::npos);
+}
+
+}  // namespace pocket::test

@@ -1,0 +1,71 @@
+// The bytes of format major 1 as they were first written: still read, still written.
+#include <cstdlib>
+
+#include "runtime/package/package.h"
+#include "test/support/catch.h"
+#include "test/support/command.h"
+#include "test/support/tiny_model.h"
+
+using namespace pocket;
+
+namespace {
+
+const std::string kGolden = POCKET_SOURCE_DIR "/test/golden/major1_m0e4.pocket";
+
+// Values by arithmetic, not by a library's random distribution: the same on every machine.
+test::TinyModel golden_model() {
+  test::TinyOptions options;
+  options.encoding = Encoding::m0e4;
+  options.vocab = 37;
+  options.hidden = options.intermediate = 40;
+  options.layers = 1;
+  options.heads = 2;
+  options.kv_heads = 1;
+  options.eos_ids = {3};
+  test::TinyModel model = test::make_tiny_model(options);
+  for (auto& values : model.values) {
+    uint32_t state = static_cast<uint32_t>(values.size());
+    for (float& value : values) {
+      state = state * 1664525u + 1013904223u;
+      value = static_cast<float>(static_cast<int32_t>(state >> 8) - (1 << 23)) * 0x1p-24f;
+    }
+  }
+  model.manifest.program.rope_tables = {{{1.0, 0.125, 0.015625, 0.001953125}, 1.0}};
+  model.manifest.tokenizer_json = "{\"version\": \"1.0\"}";
+  model.manifest.provenance = {{"source", "golden"}};
+  return model;
+}
+
+}  // namespace
+
+TEST_CASE("golden bytes of major 1 are written again, bit by bit") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "golden.pocket";
+  test::write_tiny_model(golden_model(), path);
+  // After a deliberate change of the format: POCKET_WRITE_GOLDEN=1 package_test
+  if (std::getenv("POCKET_WRITE_GOLDEN")) test::write_file(kGolden, test::read_file(path));
+  const std::string golden = test::read_file(kGolden);
+  REQUIRE(!golden.empty());
+  CHECK(golden.size() < 64 * 1024);
+  CHECK(test::read_file(path) == golden);
+}
+
+TEST_CASE("golden bytes of major 1 are read") {
+  const Package package = Package::open(kGolden);
+  for (size_t i = 0; i < package.manifest().shards.size(); ++i) package.verify_shard(i);
+  const Manifest& manifest = package.manifest();
+  CHECK(manifest.program.vocab == 37);
+  CHECK(manifest.program.operators.size() == 12);
+  CHECK(manifest.generation.eos_ids == std::vector<int32_t>{3});
+  CHECK(manifest.weights[0].name == "embedding");
+  CHECK(manifest.weights[0].format.code_bytes() == 37 * 32);
+  // The first weights of the embedding, from the golden file by hand: x = S*(1 + q/16) + B.
+  const auto codes = package.gather(manifest.weights[0], SectionRole::codes);
+  const auto pairs = package.gather(manifest.weights[0], SectionRole::scale);
+  std::vector<float> row(40);
+  unpack_row(manifest.weights[0].format, codes.data(), pairs.data(), 0, row.data());
+  const test::TinyModel model = golden_model();
+  for (size_t k = 0; k < row.size(); ++k) {
+    CHECK(row[k] == Approx(model.values[0][k]).margin(0.06));  // half a step of range 1 / 15
+  }
+}

@@ -1,0 +1,170 @@
+#include "runtime/package/package.h"
+
+#include <map>
+#include <set>
+
+#include "converter/quant/rtn.h"
+#include "runtime/base/error.h"
+#include "test/support/catch.h"
+#include "test/support/command.h"
+#include "test/support/tiny_model.h"
+
+using namespace pocket;
+
+TEST_CASE("a tiny model of every style and encoding comes back whole") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "tiny.pocket";
+  for (const auto style : {test::TinyStyle::llama, test::TinyStyle::gpt2}) {
+    for (const Encoding encoding : {Encoding::f16, Encoding::int4, Encoding::m0e4}) {
+      for (const bool variant : {false, true}) {
+        test::TinyOptions options;
+        options.style = style;
+        options.encoding = encoding;
+        options.merged_qkv = options.tied = !variant;
+        options.unfused = variant;
+        options.group = variant ? 64 : 32;
+        options.eos_ids = {2, 5};
+        test::TinyModel model = test::make_tiny_model(options);
+        model.manifest.tokenizer_json = "{\"a\": \"\xc3\xa9\\n\"}";
+        model.manifest.chat_template = "{{ x }}";
+        test::write_tiny_model(model, path);
+        const Package package = Package::open(path);
+        const Manifest& manifest = package.manifest();
+        CHECK(manifest.tokenizer_json == model.manifest.tokenizer_json);
+        CHECK(manifest.chat_template == model.manifest.chat_template);
+        CHECK(manifest.generation.eos_ids == options.eos_ids);
+        CHECK(manifest.provenance == model.manifest.provenance);
+        CHECK(to_text(manifest.program) == to_text(model.manifest.program));
+        REQUIRE(manifest.weights.size() == model.values.size());
+        for (size_t i = 0; i < manifest.shards.size(); ++i) package.verify_shard(i);
+        for (size_t i = 0; i < manifest.weights.size(); ++i) {
+          const Weight& weight = manifest.weights[i];
+          const WeightFormat& format = weight.format;
+          CHECK(weight.shape == model.shapes[i]);
+          CHECK(format.encoding == (weight.shape.size() == 1 ? Encoding::f32 : encoding));
+          const auto codes = package.gather(weight, SectionRole::codes);
+          const auto pairs = package.gather(weight, SectionRole::scale);
+          CHECK(codes.size() == format.code_bytes());
+          CHECK(pairs.size() == format.pair_bytes());
+          std::vector<float> row(static_cast<size_t>(format.columns));
+          double error = 0, norm = 0;
+          for (int64_t n = 0; n < format.rows; ++n) {
+            unpack_row(format, codes.data(), pairs.data(), n, row.data());
+            for (int64_t k = 0; k < format.columns; ++k) {
+              const double x = double(model.values[i][size_t(n * format.columns + k)]);
+              error += (x - double(row[size_t(k)])) * (x - double(row[size_t(k)]));
+              norm += x * x;
+            }
+          }
+          CHECK(error <= norm * (format.four_bit() ? 0.012 : 1e-6));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the file holds the weights' bytes exactly, and little else") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "tiny.pocket";
+  test::TinyOptions options;
+  options.encoding = Encoding::m0e4;
+  test::write_tiny_model(options, path);
+  const Package package = Package::open(path);
+  uint64_t sections = 0, expected = 0, gaps = 0;
+  for (const Weight& weight : package.manifest().weights) {
+    for (const Section& section : weight.sections) {
+      sections += section.bytes;
+      gaps += 256;  // at most, each
+    }
+    const auto rows = uint64_t(weight.format.rows), columns = uint64_t(weight.format.columns);
+    const uint64_t groups = (columns + 31) / 32;
+    expected += weight.format.four_bit() ? rows * (groups * 16 + groups * 4)
+                                         : rows * ((columns + 3) / 4 * 16);
+  }
+  CHECK(sections == expected);
+  CHECK(package.file_bytes() <= sections + gaps + package.manifest_bytes() + 16384 + 64);
+  CHECK(package.tokenizer_bytes() == 0);
+}
+
+TEST_CASE("large weights are cut at whole blocks of rows, both roles alike") {
+  const test::TemporaryFolder folder;
+  const std::string whole = folder / "whole.pocket", cut = folder / "cut.pocket";
+  test::TinyOptions options;
+  options.encoding = Encoding::m0e4;
+  options.vocab = 1000;
+  const test::TinyModel model = test::make_tiny_model(options);
+  test::write_tiny_model(model, whole);
+  test::write_tiny_model(model, cut, 8192);
+  const Package a = Package::open(whole), b = Package::open(cut);
+  CHECK(a.manifest().shards.size() == 1);
+  CHECK(b.manifest().shards.size() > 4);
+  size_t pieces = 0;
+  for (size_t i = 0; i < a.manifest().weights.size(); ++i) {
+    const Weight& left = a.manifest().weights[i];
+    const Weight& right = b.manifest().weights[i];
+    std::map<SectionRole, std::vector<int64_t>> first_rows;
+    for (const Section& section : right.sections) {
+      CHECK(section.bytes <= 8192);
+      CHECK(section.first_row % 32 == 0);
+      first_rows[section.role].push_back(section.first_row);
+    }
+    if (left.format.four_bit()) {
+      CHECK(first_rows[SectionRole::codes] == first_rows[SectionRole::scale]);
+    }
+    pieces = std::max(pieces, first_rows[SectionRole::codes].size());
+    for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
+      CHECK(a.gather(left, role) == b.gather(right, role));
+    }
+  }
+  CHECK(pieces > 3);
+}
+
+TEST_CASE("a manifest that lies about its weights is refused") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "tiny.pocket";
+  test::TinyOptions options;
+  options.encoding = Encoding::int4;
+  test::write_tiny_model(options, path);
+  const nlohmann::json good = to_json(Package::open(path).manifest());
+  CHECK_NOTHROW(manifest_from_json(good));
+  auto refused = [&](const char* pointer, const nlohmann::json& value) {
+    nlohmann::json bad = good;
+    bad[nlohmann::json::json_pointer(pointer)] = value;
+    INFO(pointer << " = " << value);
+    CHECK_THROWS_AS(manifest_from_json(bad), Error);
+  };
+  refused("/requires", {"planes"});
+  refused("/format", "other");
+  refused("/weights/0/sections/0/offset", 128);
+  refused("/weights/0/sections/0/offset", 256);
+  refused("/weights/0/sections/0/shard", 1);
+  refused("/weights/0/sections/0/shard", -1);
+  refused("/weights/0/sections/0/bytes", 1);
+  refused("/weights/0/sections/0/rows", 104);
+  refused("/weights/0/sections/0/first_row", 32);
+  refused("/weights/0/sections/0/role", "zero");
+  refused("/weights/0/sections/0/layout", "rows64");
+  refused("/weights/0/sections/0/dtype", "u8");
+  refused("/weights/0/shape", {105, 41});
+  refused("/weights/0/shape", {int64_t{1} << 40, int64_t{1} << 40});
+  refused("/weights/0/shape", nlohmann::json::array());
+  refused("/weights/0/encoding", "int5");
+  refused("/weights/0/group", 16);
+  refused("/weights/0/name", "other");
+  refused("/weights/1/encoding", "f16");  // a vector
+  refused("/weights/0/surprise", 1);
+  refused("/shards/0/offset", 100);
+  refused("/shards/0/bytes", 1);
+  refused("/shards/0/xxh64", "xyz");
+  refused("/generation/eos_ids", {-1});
+  refused("/program/operators/0/weights/0", 1000);
+  CHECK_THROWS_WITH(manifest_from_json([&] {
+                      nlohmann::json bad = good;
+                      bad["requires"] = {"bit_planes"};
+                      return bad;
+                    }()),
+                    Catch::Contains("'bit_planes'"));
+  nlohmann::json more = good;  // optional blocks of later minor versions are not our business
+  more["schedules"] = nlohmann::json::array();
+  CHECK_NOTHROW(manifest_from_json(more));
+}

@@ -1,0 +1,81 @@
+// Round-to-nearest on both grids, as the formulas of papers.md 1.2 read, one number at a time, and
+// the clip search as "try them all, keep the best".
+#pragma once
+
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "runtime/package/weight.h"
+
+namespace pocket::test {
+
+struct SlowGroup {
+  uint16_t scale = 0, second = 0;  // fp16 bits: S and B, or s and z
+  std::vector<int> codes;
+  double squared_error = 0;
+  uint32_t pair() const { return scale | uint32_t{second} << 16; }
+};
+
+inline float slow_decode(bool m0e4, const SlowGroup& group, int code) {
+  const float first = half_to_float(group.scale), second = half_to_float(group.second);
+  if (!m0e4) return first * (float(code) - second);
+  // The value of the fp16 whose top fraction bits hold the code.
+  const float y = half_to_float(uint16_t(0x3C00 | code << 6));
+  return first * y + second;
+}
+
+inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x, float m, float M) {
+  SlowGroup group;
+  if (m0e4) {
+    group.scale = float_to_half((M - m) * (16.0f / 15.0f));
+    group.second = float_to_half(m - half_to_float(group.scale));
+  } else {
+    m = std::fmin(m, 0.0f);
+    M = std::fmax(M, 0.0f);
+    group.scale = float_to_half((M - m) / 15.0f);
+    const float s = half_to_float(group.scale);
+    float z = 0;
+    if (s != 0) z = std::floor(std::fmin(std::fmax(-m / s, 0.0f), 15.0f) + 0.5f);
+    group.second = float_to_half(z);
+  }
+  const float first = half_to_float(group.scale), second = half_to_float(group.second);
+  if (!std::isfinite(first) || !std::isfinite(second)) return std::nullopt;
+  for (const float v : x) {
+    int code = 0;
+    if (first == 0) {
+      code = m0e4 ? 0 : int(second);
+    } else {
+      float q = m0e4 ? (v - second) / first * 16.0f - 16.0f : v / first + second;
+      if (q < 0) q = 0;
+      if (q > 15) q = 15;
+      code = int(std::floor(q + 0.5f));
+    }
+    group.codes.push_back(code);
+    const double d = double(v) - double(slow_decode(m0e4, group, code));
+    group.squared_error += d * d;
+  }
+  return group;
+}
+
+inline SlowGroup slow_rtn(bool m0e4, const std::vector<float>& x) {
+  float m = x[0], M = x[0];
+  for (const float v : x) {
+    m = std::fmin(m, v);
+    M = std::fmax(M, v);
+  }
+  std::optional<SlowGroup> best;
+  for (const float shrink : {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f}) {
+    float low = m, high = M;
+    if (shrink != 1.0f) {
+      const double middle = (double(m) + double(M)) / 2, half = (double(M) - double(m)) / 2;
+      low = float(middle - half * double(shrink));
+      high = float(middle + half * double(shrink));
+    }
+    const auto group = slow_try(m0e4, x, low, high);
+    if (group && (!best || group->squared_error < best->squared_error)) best = group;
+  }
+  return *best;
+}
+
+}  // namespace pocket::test

@@ -1,0 +1,100 @@
+// The node tests of the onnx package (onnx_cases.json, written by make_onnx_cases.py).
+#pragma once
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "converter/reference/executor.h"
+
+namespace pocket::test {
+
+struct OnnxCase {
+  std::string name;
+  ir::Node node;
+  int64_t opset = 0;
+  std::vector<std::optional<reference::HostTensor>> inputs, outputs;  // nothing where omitted
+};
+
+inline reference::HostTensor tensor_from(const nlohmann::json& json) {
+  reference::HostTensor out;
+  out.type = ir::element_from_onnx(json.at("type").get<int64_t>());
+  out.shape = json.at("shape").get<std::vector<int64_t>>();
+  for (const nlohmann::json& value : json.at("values")) {
+    if (out.is_integer())
+      out.i.push_back(value.get<int64_t>());
+    else
+      out.f.push_back(value.is_string() ? std::stof(value.get<std::string>())
+                                        : static_cast<float>(value.get<double>()));
+  }
+  return out;
+}
+
+inline ir::Attribute attribute_from(const nlohmann::json& json) {
+  if (json.contains("tensor")) return tensor_from(json.at("tensor")).to_data();
+  if (json.contains("int")) return json.at("int").get<int64_t>();
+  if (json.contains("float")) return json.at("float").get<float>();
+  if (json.contains("string")) return json.at("string").get<std::string>();
+  if (json.contains("ints")) return json.at("ints").get<std::vector<int64_t>>();
+  return json.at("floats").get<std::vector<float>>();
+}
+
+inline std::vector<OnnxCase> read_onnx_cases() {
+  std::ifstream file(POCKET_SOURCE_DIR "/test/reference/onnx_cases.json");
+  std::vector<OnnxCase> cases;
+  const nlohmann::json document = nlohmann::json::parse(file);
+  for (const nlohmann::json& json : document.at("cases")) {
+    OnnxCase c;
+    c.name = json.at("name").get<std::string>();
+    c.node.name = c.name;
+    c.node.op = json.at("op").get<std::string>();
+    c.opset = json.at("opset").get<int64_t>();
+    for (const auto& [key, value] : json.at("attributes").items()) {
+      c.node.attributes.emplace(key, attribute_from(value));
+    }
+    const auto read = [](const nlohmann::json& list, auto& into) {
+      for (const nlohmann::json& item : list) {
+        into.push_back(item.is_null() ? std::nullopt : std::optional(tensor_from(item)));
+      }
+    };
+    read(json.at("inputs"), c.inputs);
+    read(json.at("outputs"), c.outputs);
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+// A graph of the one node: the inputs are graph inputs, or constants where `constant` says so.
+template <typename Constant>
+ir::Graph graph_of(const OnnxCase& c, reference::Feeds& feeds, Constant constant) {
+  ir::Graph graph;
+  graph.opset = c.opset;
+  ir::Node node = c.node;
+  for (size_t k = 0; k < c.inputs.size(); ++k) {
+    if (!c.inputs[k]) {
+      node.inputs.push_back(ir::kAbsent);
+    } else if (constant(k)) {
+      node.inputs.push_back(
+          graph.add_constant("constant" + std::to_string(k), c.inputs[k]->to_data()));
+    } else {
+      ir::Value value;
+      value.name = "input" + std::to_string(k);
+      value.type = c.inputs[k]->type;
+      value.shape.emplace(c.inputs[k]->shape.begin(), c.inputs[k]->shape.end());
+      node.inputs.push_back(graph.add_value(std::move(value)));
+      graph.inputs.push_back(node.inputs.back());
+      feeds.emplace(node.inputs.back(), *c.inputs[k]);
+    }
+  }
+  const ir::NodeId id = graph.add_node(std::move(node));
+  for (size_t k = 0; k < c.outputs.size(); ++k) {
+    graph.outputs.push_back(
+        graph.add_output(id, "output" + std::to_string(k), ir::ElementType::undefined));
+  }
+  return graph;
+}
+
+}  // namespace pocket::test
