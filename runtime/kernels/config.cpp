@@ -8,10 +8,10 @@
 namespace pocket {
 namespace {
 
-constexpr const char* kLavapipe = "sweep of GEMV and GEMM tiles on llvmpipe, 2 cores";
-constexpr const char* kAdreno = "wave of 64 or 128, 1024 invocations (devices.md 5)";
-constexpr const char* kMali = "wave of 16, 32 registers a lane (mobile-shaders.md)";
-constexpr const char* kNvidia = "wave of 32";
+constexpr const char* kLavapipe = "from the trial kernels of software-device.md, not swept";
+constexpr const char* kAdreno = "on paper: wave of 64 or 128 (devices.md 5)";
+constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shaders.md)";
+constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
 // Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin.

@@ -29,8 +29,8 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
   const std::vector<std::byte> guard(kGuardBytes + 4, kGuard);
   std::vector<Buffer> on_device;
   for (const std::span<std::byte> bytes : buffers) {
-    on_device.emplace_back(device_, in_words(bytes.size()) + kGuardBytes,
-                           MemoryKind::device_local, MemoryUse::arena);
+    on_device.emplace_back(device_, in_words(bytes.size()) + kGuardBytes, MemoryKind::device_local,
+                           MemoryUse::arena);
     transfer_.write(on_device.back(), 0, bytes);
     transfer_.write(on_device.back(), bytes.size(),
                     std::span(guard).first(in_words(bytes.size()) - bytes.size() + kGuardBytes));
@@ -49,9 +49,8 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
   for (const ComputeDispatch& dispatch : dispatches) {
     std::vector<BufferRange> ranges;
     for (const ComputeBinding& binding : dispatch.bindings) {
-      const uint64_t end = binding.buffer < buffers.size()
-                               ? in_words(buffers[binding.buffer].size())
-                               : 0;
+      const uint64_t end =
+          binding.buffer < buffers.size() ? in_words(buffers[binding.buffer].size()) : 0;
       if (binding.offset >= end || binding.bytes > end - binding.offset) {
         throw Error(ExitCode::device, "the kernel \"" + dispatch.shader +
                                           "\" binds a range outside of buffer " +
@@ -59,8 +58,8 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
       }
       // Drivers that clamp accesses to the binding would hide a write behind the end, so that a
       // binding of the rest of a buffer reaches over the guard.
-      const uint64_t rest = std::min(end - binding.offset + kGuardBytes,
-                                     device_.limits().max_binding);
+      const uint64_t rest =
+          std::min(end - binding.offset + kGuardBytes, device_.limits().max_binding);
       ranges.push_back({on_device[binding.buffer].handle(), binding.offset,
                         binding.bytes ? binding.bytes : std::max(rest, end - binding.offset)});
     }
@@ -94,9 +93,9 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
     tail.resize(kGuardBytes);
     transfer_.read(on_device[i], end, tail);
     if (std::any_of(tail.begin(), tail.end(), [](std::byte b) { return b != kGuard; })) {
-      throw Error(ExitCode::wrong_result, "the kernel \"" + label +
-                                              "\" wrote behind the end of buffer " +
-                                              std::to_string(i));
+      throw Error(
+          ExitCode::wrong_result,
+          "the kernel \"" + label + "\" wrote behind the end of buffer " + std::to_string(i));
     }
   }
   return times[1];

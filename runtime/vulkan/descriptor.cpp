@@ -100,8 +100,8 @@ VkDescriptorSet DescriptorPool::allocate(const DescriptorSetLayout& layout,
     writes[i].pBufferInfo = &buffers[i];
   }
   if (!writes.empty()) {
-    device_->table().vkUpdateDescriptorSets(
-        device_->handle(), static_cast<uint32_t>(writes.size()), writes.data(), 0, nullptr);
+    device_->table().vkUpdateDescriptorSets(device_->handle(), static_cast<uint32_t>(writes.size()),
+                                            writes.data(), 0, nullptr);
   }
   return set;
 }

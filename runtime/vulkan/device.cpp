@@ -13,9 +13,12 @@ namespace {
 
 VkQueueGlobalPriorityKHR to_vulkan(QueuePriority priority) {
   switch (priority) {
-    case QueuePriority::low: return VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR;
-    case QueuePriority::high: return VK_QUEUE_GLOBAL_PRIORITY_HIGH_KHR;
-    default: return VK_QUEUE_GLOBAL_PRIORITY_MEDIUM_KHR;
+    case QueuePriority::low:
+      return VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR;
+    case QueuePriority::high:
+      return VK_QUEUE_GLOBAL_PRIORITY_HIGH_KHR;
+    default:
+      return VK_QUEUE_GLOBAL_PRIORITY_MEDIUM_KHR;
   }
 }
 
@@ -35,8 +38,7 @@ struct Enabled {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
   std::vector<const char*> extensions;
 
-  Enabled(const DeviceInfo& info, const DeviceLimits& limits, bool subgroup_control,
-          uint32_t api) {
+  Enabled(const DeviceInfo& info, const DeviceLimits& limits, bool subgroup_control, uint32_t api) {
     const bool v12 = api >= VK_API_VERSION_1_2, v13 = api >= VK_API_VERSION_1_3;
     if (limits.storage_16bit) {
       storage16.storageBuffer16BitAccess = VK_TRUE;
@@ -132,8 +134,8 @@ void Device::create(const DeviceOptions& options, const void* features,
 
   if (options.priority != QueuePriority::standard) {
     const char* extension = nullptr;
-    for (const char* name : {VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME,
-                             VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME}) {
+    for (const char* name :
+         {VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME, VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME}) {
       if (!extension && info_.has_extension(name)) extension = name;
     }
     if (extension) {

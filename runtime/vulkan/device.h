@@ -20,8 +20,8 @@ class PipelineStore;
 struct DeviceOptions {
   std::string device;  // index, or part of the name (any case); empty: discrete, integrated, any
   QueuePriority priority = QueuePriority::standard;
-  nlohmann::json limits;      // --limits: keys to lower; null for none
-  std::string cache_folder;   // of the pipeline cache; empty: default_cache_folder(); "-": no cache
+  nlohmann::json limits;     // --limits: keys to lower; null for none
+  std::string cache_folder;  // of the pipeline cache; empty: default_cache_folder(); "-": no cache
 };
 
 // Neither copied nor moved: everything made from it holds a reference, so it must outlive them all.
@@ -42,8 +42,8 @@ class Device {
   VolkDeviceTable& table() { return table_; }
   const VolkDeviceTable& table() const { return table_; }
 
-  const DeviceInfo& info() const { return info_; }          // what the driver says
-  const DeviceLimits& limits() const { return limits_; }    // after quirks and --limits
+  const DeviceInfo& info() const { return info_; }        // what the driver says
+  const DeviceLimits& limits() const { return limits_; }  // after quirks and --limits
   QueuePriority granted_priority() const { return granted_priority_; }
   std::string priority_note() const { return priority_note_; }  // why less was granted, or empty
   bool has_timeline_semaphore() const { return timeline_semaphore_; }

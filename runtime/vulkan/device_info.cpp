@@ -16,11 +16,16 @@ constexpr const char* kPriorityNames[] = {"low", "medium", "high", "default"};
 
 const char* type_name(VkPhysicalDeviceType type) {
   switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "cpu";
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated";
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete";
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual";
-    default: return "other";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+      return "cpu";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+      return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+      return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+      return "virtual";
+    default:
+      return "other";
   }
 }
 
@@ -63,8 +68,8 @@ void read_properties(DeviceInfo& info, uint32_t api) {
   chain(properties, maintenance);
   const bool has_driver =
       api >= VK_API_VERSION_1_2 || info.has_extension(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
-  const bool has_control = api >= VK_API_VERSION_1_3 ||
-                           info.has_extension(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+  const bool has_control =
+      api >= VK_API_VERSION_1_3 || info.has_extension(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
   if (has_driver) chain(properties, driver);
   if (has_control) chain(properties, control);
   vkGetPhysicalDeviceProperties2(info.handle, &properties);
@@ -178,8 +183,8 @@ void read_queues(DeviceInfo& info) {
   }
   info.queue_family = chosen;
   info.timestamp_bits = families[chosen].queueFamilyProperties.timestampValidBits;
-  for (uint32_t i = 0; i < std::min<uint32_t>(priorities[chosen].priorityCount,
-                                              VK_MAX_GLOBAL_PRIORITY_SIZE_KHR);
+  for (uint32_t i = 0;
+       i < std::min<uint32_t>(priorities[chosen].priorityCount, VK_MAX_GLOBAL_PRIORITY_SIZE_KHR);
        ++i) {
     const VkQueueGlobalPriorityKHR priority = priorities[chosen].priorities[i];
     if (priority != VK_QUEUE_GLOBAL_PRIORITY_REALTIME_KHR) {
@@ -203,8 +208,8 @@ DeviceInfo read_device(VkPhysicalDevice handle, uint32_t index, uint32_t instanc
   info.api_version = properties.apiVersion;
   std::copy_n(properties.pipelineCacheUUID, VK_UUID_SIZE, info.pipeline_cache_uuid);
   if (properties.apiVersion < VK_API_VERSION_1_1) {
-    info.unusable = "it offers Vulkan " + version_text(properties.apiVersion) +
-                    " and 1.1 is needed";
+    info.unusable =
+        "it offers Vulkan " + version_text(properties.apiVersion) + " and 1.1 is needed";
     return info;
   }
   const uint32_t api = std::min(properties.apiVersion, instance_version);
@@ -256,8 +261,8 @@ QueuePriority queue_priority_from_name(std::string_view name) {
   for (size_t i = 0; i < std::size(kPriorityNames); ++i) {
     if (name == kPriorityNames[i]) return static_cast<QueuePriority>(i);
   }
-  throw Error(ExitCode::usage, "the priority \"" + std::string(name) +
-                                   "\" is none of low, medium, high, default");
+  throw Error(ExitCode::usage,
+              "the priority \"" + std::string(name) + "\" is none of low, medium, high, default");
 }
 
 bool DeviceInfo::has_extension(std::string_view extension) const {
@@ -308,9 +313,8 @@ nlohmann::json to_json(const DeviceInfo& info) {
         {"integer_dot_product", info.integer_dot_product},
         {"cooperative_matrix", info.cooperative_matrix},
         {"timestamp_bits", info.timestamp_bits},
-        {"global_priority",
-         info.has_extension(VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME) ||
-             info.has_extension(VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME)}}},
+        {"global_priority", info.has_extension(VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME) ||
+                                info.has_extension(VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME)}}},
       {"max_allocation_bytes", info.max_allocation},
       {"device_heap_bytes", info.device_heap_bytes},
       {"quirks", quirks},
@@ -318,8 +322,7 @@ nlohmann::json to_json(const DeviceInfo& info) {
   };
 }
 
-const DeviceInfo& choose_device(const std::vector<DeviceInfo>& devices,
-                                const std::string& choice) {
+const DeviceInfo& choose_device(const std::vector<DeviceInfo>& devices, const std::string& choice) {
   if (devices.empty()) {
     throw Error(ExitCode::device,
                 "no Vulkan device was found; install a driver (Debian: mesa-vulkan-drivers)");
@@ -333,8 +336,7 @@ const DeviceInfo& choose_device(const std::vector<DeviceInfo>& devices,
     return usable_or_throw(devices.front());
   }
   uint32_t index = 0;
-  const auto [end, error] =
-      std::from_chars(choice.data(), choice.data() + choice.size(), index);
+  const auto [end, error] = std::from_chars(choice.data(), choice.data() + choice.size(), index);
   if (error == std::errc() && end == choice.data() + choice.size() && index < devices.size()) {
     return usable_or_throw(devices[index]);
   }
@@ -343,8 +345,8 @@ const DeviceInfo& choose_device(const std::vector<DeviceInfo>& devices,
       return usable_or_throw(info);
     }
   }
-  throw Error(ExitCode::usage, "--device \"" + choice + "\" is none of the devices here: " +
-                                   names_of(devices));
+  throw Error(ExitCode::usage,
+              "--device \"" + choice + "\" is none of the devices here: " + names_of(devices));
 }
 
 }  // namespace pocket

@@ -65,8 +65,7 @@ Instance::Instance() : log_(std::make_unique<ValidationLog>()) {
   messenger.pfnUserCallback = on_message;
   messenger.pUserData = log_.get();
 
-  const bool validate =
-      layers_requested() && instance_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+  const bool validate = layers_requested() && instance_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
   const char* extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
   VkInstanceCreateInfo create{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
   create.pApplicationInfo = &application;
@@ -84,8 +83,7 @@ Instance::Instance() : log_(std::make_unique<ValidationLog>()) {
   check(result, "creating the Vulkan instance");
   volkLoadInstanceOnly(handle_);
   if (validate) {
-    const VkResult made =
-        vkCreateDebugUtilsMessengerEXT(handle_, &messenger, nullptr, &messenger_);
+    const VkResult made = vkCreateDebugUtilsMessengerEXT(handle_, &messenger, nullptr, &messenger_);
     if (made != VK_SUCCESS) {
       destroy();
       check(made, "creating the validation messenger");

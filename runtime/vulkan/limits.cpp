@@ -42,8 +42,8 @@ void visit_features(Limits& limits, Visit&& visit) {
 
 template <typename Number>
 Number read_number(const nlohmann::json& value, const std::string& key) {
-  if (!value.is_number_integer() || (value.is_number_integer() && !value.is_number_unsigned() &&
-                                     value.get<int64_t>() < 0)) {
+  if (!value.is_number_integer() ||
+      (value.is_number_integer() && !value.is_number_unsigned() && value.get<int64_t>() < 0)) {
     bad_key(key, "must be a whole number that is not negative");
   }
   const uint64_t number = value.get<uint64_t>();
@@ -65,11 +65,9 @@ bool is_comment(const std::string& key) {
 
 bool is_power_of_two(uint64_t value) { return value != 0 && (value & (value - 1)) == 0; }
 
-[[noreturn]] void raised(const std::string& key, const std::string& asked,
-                         const std::string& has) {
-  throw Error(ExitCode::usage, "--limits asks for " + key + " " + asked +
-                                   " but the device has " + has +
-                                   "; limits can be lowered only");
+[[noreturn]] void raised(const std::string& key, const std::string& asked, const std::string& has) {
+  throw Error(ExitCode::usage, "--limits asks for " + key + " " + asked + " but the device has " +
+                                   has + "; limits can be lowered only");
 }
 
 std::string triple_text(const uint32_t (&values)[3]) {

@@ -13,19 +13,19 @@ namespace pocket {
 
 struct DeviceLimits {
   std::string name;
-  uint32_t max_invocations = 128;             // per workgroup
+  uint32_t max_invocations = 128;  // per workgroup
   uint32_t max_group_size[3] = {128, 128, 64};
   uint32_t max_group_count[3] = {65535, 65535, 65535};
-  uint32_t shared_memory = 16384;             // bytes per workgroup
-  uint64_t max_binding = 128ull << 20;        // bytes of one storage buffer range
-  uint32_t max_storage_buffers = 4;           // bindings per stage
-  uint32_t max_push_constants = 128;          // bytes
-  uint32_t offset_alignment = 256;            // bytes, of a storage buffer range
-  uint32_t subgroup_size = 0;                 // 0: no subgroup operations may be used
+  uint32_t shared_memory = 16384;       // bytes per workgroup
+  uint64_t max_binding = 128ull << 20;  // bytes of one storage buffer range
+  uint32_t max_storage_buffers = 4;     // bindings per stage
+  uint32_t max_push_constants = 128;    // bytes
+  uint32_t offset_alignment = 256;      // bytes, of a storage buffer range
+  uint32_t subgroup_size = 0;           // 0: no subgroup operations may be used
   bool fp16_arithmetic = false;
   bool storage_16bit = false;
   bool storage_8bit = false;
-  std::vector<std::string> quirks;            // flags of runtime/vulkan/quirks.cpp that apply
+  std::vector<std::string> quirks;  // flags of runtime/vulkan/quirks.cpp that apply
 
   bool has_quirk(std::string_view flag) const;
 };

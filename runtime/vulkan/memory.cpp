@@ -120,9 +120,9 @@ uint32_t Memory::choose_type(uint32_t allowed, MemoryKind kind) const {
   for (VkMemoryPropertyFlags wanted : kWanted[static_cast<size_t>(kind)]) {
     for (uint32_t i = 0; i < properties_.memoryTypeCount; ++i) {
       const VkMemoryPropertyFlags flags = properties_.memoryTypes[i].propertyFlags;
-      const bool usable = (flags & (VK_MEMORY_PROPERTY_PROTECTED_BIT |
-                                    VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
-                                    VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD)) == 0;
+      const bool usable =
+          (flags & (VK_MEMORY_PROPERTY_PROTECTED_BIT | VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
+                    VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD)) == 0;
       if ((allowed >> i & 1) && usable && (flags & wanted) == wanted) return i;
     }
   }
@@ -165,8 +165,8 @@ MemoryBlock& Memory::add_block(uint32_t type, uint64_t bytes, MemoryUse use) {
   block->cached = flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
   if (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
     void* pointer = nullptr;
-    const VkResult mapped = table.vkMapMemory(device_.handle(), block->handle, 0, VK_WHOLE_SIZE,
-                                              0, &pointer);
+    const VkResult mapped =
+        table.vkMapMemory(device_.handle(), block->handle, 0, VK_WHOLE_SIZE, 0, &pointer);
     if (mapped != VK_SUCCESS) {
       table.vkFreeMemory(device_.handle(), block->handle, nullptr);
       check(mapped, "mapping device memory");

@@ -45,8 +45,8 @@ class Allocation {
   uint64_t offset() const { return offset_; }
   uint64_t bytes() const { return bytes_; }
   std::byte* mapped() const;  // null when the host cannot see it; blocks stay mapped
-  bool coherent() const;        // no flush or invalidate needed
-  bool cached() const;          // host reads are fast
+  bool coherent() const;      // no flush or invalidate needed
+  bool cached() const;        // host reads are fast
 
  private:
   friend class Memory;
@@ -68,7 +68,7 @@ class Memory {
   Allocation allocate(const VkMemoryRequirements&, MemoryKind, MemoryUse);
 
   MemoryUsage usage(MemoryUse) const;
-  uint64_t block_bytes() const;       // bytes of all blocks
+  uint64_t block_bytes() const;  // bytes of all blocks
   uint64_t peak_block_bytes() const;
   size_t block_count() const;
 

@@ -36,8 +36,8 @@ Pipeline::Pipeline(Device& device, const PipelineKey& key, std::span<const uint3
   info.stage.pName = "main";
   info.stage.pSpecializationInfo = &specialization;
   info.layout = layout;
-  const VkResult result = device.table().vkCreateComputePipelines(device.handle(), cache, 1, &info,
-                                                                  nullptr, &handle_);
+  const VkResult result =
+      device.table().vkCreateComputePipelines(device.handle(), cache, 1, &info, nullptr, &handle_);
   if (result != VK_SUCCESS) {
     std::string constants;
     for (uint32_t word : key.specialization) constants += " " + std::to_string(word);
@@ -66,16 +66,14 @@ const Pipeline& PipelineStore::get(const PipelineKey& key, std::span<const uint3
   if (found != pipelines_.end()) return *found->second;
   if (key.push_constant_bytes % 4 != 0 ||
       key.push_constant_bytes > device_.limits().max_push_constants) {
-    throw Error(ExitCode::device, "the kernel \"" + key.shader + "\" has " +
-                                      std::to_string(key.push_constant_bytes) +
-                                      " bytes of push constants but the device allows " +
-                                      std::to_string(device_.limits().max_push_constants) +
-                                      " in steps of 4");
+    throw Error(ExitCode::device,
+                "the kernel \"" + key.shader + "\" has " + std::to_string(key.push_constant_bytes) +
+                    " bytes of push constants but the device allows " +
+                    std::to_string(device_.limits().max_push_constants) + " in steps of 4");
   }
   const DescriptorSetLayout& set = set_layout(key.storage_buffers);
-  auto pipeline =
-      std::make_unique<Pipeline>(device_, key, code, set,
-                                 pipeline_layout(set, key.push_constant_bytes), cache_->handle());
+  auto pipeline = std::make_unique<Pipeline>(
+      device_, key, code, set, pipeline_layout(set, key.push_constant_bytes), cache_->handle());
   unsaved_ = true;
   return *pipelines_.emplace(key, std::move(pipeline)).first->second;
 }

@@ -22,14 +22,14 @@ struct PipelineKey {
   std::string shader;                    // variant name, for errors and as the identity of the code
   std::vector<uint32_t> specialization;  // constant_id 0, 1, 2, ... (32-bit words)
   uint32_t storage_buffers = 0;
-  uint32_t push_constant_bytes = 0;      // multiple of 4, at most DeviceLimits::max_push_constants
+  uint32_t push_constant_bytes = 0;  // multiple of 4, at most DeviceLimits::max_push_constants
   auto operator<=>(const PipelineKey&) const = default;
 };
 
 class Pipeline {
  public:
-  Pipeline(Device&, const PipelineKey&, std::span<const uint32_t> code,
-           const DescriptorSetLayout&, VkPipelineLayout, VkPipelineCache);
+  Pipeline(Device&, const PipelineKey&, std::span<const uint32_t> code, const DescriptorSetLayout&,
+           VkPipelineLayout, VkPipelineCache);
   Pipeline(Pipeline&&) = delete;
   ~Pipeline();
   VkPipeline handle() const { return handle_; }
@@ -61,8 +61,8 @@ class PipelineStore {
   void save_cache();
 
   size_t pipeline_count() const { return pipelines_.size(); }
-  bool cache_was_loaded() const;      // the file existed and fitted this device and binary
-  std::string cache_path() const;     // empty: no cache
+  bool cache_was_loaded() const;   // the file existed and fitted this device and binary
+  std::string cache_path() const;  // empty: no cache
 
  private:
   const DescriptorSetLayout& set_layout(uint32_t storage_buffers);

@@ -86,8 +86,7 @@ std::vector<uint8_t> read_cache(const std::string& path, uint64_t identity) {
   std::error_code error;
   if (std::filesystem::file_size(path, error) != sizeof(header) + header.bytes || error) return {};
   std::vector<uint8_t> data(header.bytes);
-  if (!file.read(reinterpret_cast<char*>(data.data()),
-                 static_cast<std::streamsize>(data.size()))) {
+  if (!file.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(data.size()))) {
     return {};
   }
   if (XXH64(data.data(), data.size(), 0) != header.hash) return {};

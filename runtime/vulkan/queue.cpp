@@ -52,10 +52,9 @@ void Queue::check_result(VkResult result, const char* what) const {
     check(result, what);
     return;
   }
-  throw Error(ExitCode::device,
-              std::string(what) + " failed: " + result_text(result) +
-                  "; the last submitted segment was \"" + last_label_ +
-                  "\", so try a smaller --chunk");
+  throw Error(ExitCode::device, std::string(what) + " failed: " + result_text(result) +
+                                    "; the last submitted segment was \"" + last_label_ +
+                                    "\", so try a smaller --chunk");
 }
 
 }  // namespace pocket

@@ -12,11 +12,11 @@
 namespace pocket {
 
 struct Quirk {
-  uint32_t vendor_id;         // PCI vendor, 0 for any
-  const char* name_contains;  // part of the device name, "" for any
+  uint32_t vendor_id;           // PCI vendor, 0 for any
+  const char* name_contains;    // part of the device name, "" for any
   const char* driver_contains;  // part of the driver text, "" for any
-  const char* flag;           // name in DeviceLimits::quirks
-  const char* why;            // one line for llmbench devices
+  const char* flag;             // name in DeviceLimits::quirks
+  const char* why;              // one line for llmbench devices
   const char* link;
 };
 std::span<const Quirk> quirk_table();

@@ -8,8 +8,7 @@
 
 namespace pocket {
 
-ShaderModule::ShaderModule(Device& device, std::span<const uint32_t> code,
-                           const std::string& name)
+ShaderModule::ShaderModule(Device& device, std::span<const uint32_t> code, const std::string& name)
     : device_(&device) {
   if (code.empty()) {
     throw Error(ExitCode::device, "the shader \"" + name + "\" is not in this binary");

@@ -16,8 +16,8 @@ class Timestamps {
   ~Timestamps();
 
   bool available() const { return bits_ != 0; }  // else the calls below do nothing
-  void record_reset(CommandBuffer&);                 // before the first write of a submission
-  void record(CommandBuffer&, uint32_t index);       // when everything before it has finished
+  void record_reset(CommandBuffer&);             // before the first write of a submission
+  void record(CommandBuffer&, uint32_t index);   // when everything before it has finished
   // Nanoseconds since the first entry, after the submission finished; wraps handled once.
   void read(std::span<uint64_t> nanoseconds) const;
 

@@ -140,6 +140,7 @@ TEST_CASE("a queue priority that the device does not know is recorded, not fatal
 }
 
 TEST_CASE("a refused queue priority falls back to the default") {
+  const Instance& instance = shared_instance();  // loads the functions that are replaced now
   const Replaced enumerate(vkEnumerateDeviceExtensionProperties, with_priority);
   const Replaced create(vkCreateDevice, refuse_priority);
   g_enumerate = enumerate.original();
@@ -147,13 +148,14 @@ TEST_CASE("a refused queue priority falls back to the default") {
   g_priority_requests = 0;
   DeviceOptions options = no_cache();
   options.priority = QueuePriority::high;
-  const Device device(shared_instance(), options);
+  const Device device(instance, options);
   CHECK(g_priority_requests == 1);
   CHECK(device.granted_priority() == QueuePriority::standard);
   CHECK(contains(device.priority_note(), "VK_ERROR_NOT_PERMITTED"));
 }
 
 TEST_CASE("a granted queue priority is recorded") {
+  const Instance& instance = shared_instance();  // loads the functions that are replaced now
   const Replaced enumerate(vkEnumerateDeviceExtensionProperties, with_priority);
   const Replaced create(vkCreateDevice, grant_priority);
   g_enumerate = enumerate.original();
@@ -161,7 +163,7 @@ TEST_CASE("a granted queue priority is recorded") {
   g_priority_requests = 0;
   DeviceOptions options = no_cache();
   options.priority = QueuePriority::low;
-  const Device device(shared_instance(), options);
+  const Device device(instance, options);
   CHECK(g_priority_requests == 1);
   CHECK(device.granted_priority() == QueuePriority::low);
   CHECK(device.priority_note().empty());
@@ -176,8 +178,11 @@ TEST_CASE("priorities have the names of the command line") {
 
 TEST_CASE("lowered limits are the device's limits, and a raised one is refused") {
   DeviceOptions options = no_cache();
-  options.limits = {{"fp16_arithmetic", false}, {"storage_8bit", false}, {"storage_16bit", false},
-                    {"subgroup_size", 0},       {"max_binding", 65536}};
+  options.limits = {{"fp16_arithmetic", false},
+                    {"storage_8bit", false},
+                    {"storage_16bit", false},
+                    {"subgroup_size", 0},
+                    {"max_binding", 65536}};
   const Device device(shared_instance(), options);
   CHECK_FALSE(device.limits().fp16_arithmetic);
   CHECK_FALSE(device.limits().storage_8bit);
@@ -188,8 +193,7 @@ TEST_CASE("lowered limits are the device's limits, and a raised one is refused")
   CHECK(device.limits().max_invocations == device.info().limits.max_invocations);
 
   options.limits = {{"shared_memory", 1u << 30}};
-  CHECK(error_of([&] { const Device raised(shared_instance(), options); }).code ==
-        ExitCode::usage);
+  CHECK(error_of([&] { const Device raised(shared_instance(), options); }).code == ExitCode::usage);
 }
 
 }  // namespace pocket::test

@@ -95,8 +95,7 @@ TEST_CASE("limits are lowered key by key and never raised") {
   CHECK(refused({{"subgroup_size", 16}}));
   DeviceLimits weak = device;
   weak.fp16_arithmetic = false;
-  CHECK(error_of([&] { lower_limits(weak, {{"fp16_arithmetic", true}}); }).code ==
-        ExitCode::usage);
+  CHECK(error_of([&] { lower_limits(weak, {{"fp16_arithmetic", true}}); }).code == ExitCode::usage);
 }
 
 TEST_CASE("every device file is complete and names its source") {

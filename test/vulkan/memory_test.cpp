@@ -97,8 +97,8 @@ TEST_CASE("a device without memory left ends in the out-of-memory exit code") {
   Device device(shared_instance(), no_cache());
   device.table().vkAllocateMemory = refuse_memory;
   g_refusals = 0;
-  const Error error = error_of(
-      [&] { Buffer(device, 5000, MemoryKind::device_local, MemoryUse::weights); });
+  const Error error =
+      error_of([&] { Buffer(device, 5000, MemoryKind::device_local, MemoryUse::weights); });
   CHECK(g_refusals == 2);  // a shared block first, then exactly what is needed
   CHECK(error.code == ExitCode::out_of_memory);
   CHECK(contains(error.what(), "weights"));

@@ -62,8 +62,7 @@ TEST_CASE("a pipeline that cannot be built names kernel, constants and driver") 
   CHECK(contains(error.what(), device.info().driver));
   CHECK(device.pipelines().pipeline_count() == 0);
 
-  CHECK(error_of([&] { device.pipelines().get({.shader = "none"}, {}); }).code ==
-        ExitCode::device);
+  CHECK(error_of([&] { device.pipelines().get({.shader = "none"}, {}); }).code == ExitCode::device);
 }
 
 TEST_CASE("push constants and bindings beyond the limits are refused") {

@@ -66,8 +66,8 @@ TEST_CASE("a lost device is reported with the last submitted segment") {
   const PFN_vkQueueSubmit submit = device.table().vkQueueSubmit;
   Fence fence(device);
   device.table().vkQueueSubmit = lose_device;
-  const Error at_submit = error_of(
-      [&] { device.queue().submit({.label = "layers.3 attention", .fence = &fence}); });
+  const Error at_submit =
+      error_of([&] { device.queue().submit({.label = "layers.3 attention", .fence = &fence}); });
   CHECK(at_submit.code == ExitCode::device);
   CHECK(contains(at_submit.what(), "layers.3 attention"));
   CHECK(contains(at_submit.what(), "VK_ERROR_DEVICE_LOST"));
