@@ -225,6 +225,7 @@ nlohmann::json to_json(const Report& report) {
                        {"dispatches", use.dispatches}});
   }
   document["kernels"] = kernels;
+  document["interval_method"] = interval_method(report.measurements.front().repetitions.size());
   document["results"] = results;
   document["logits_hash"] = hex16(combined_logits_hash(report));
   return document;

@@ -74,7 +74,8 @@ std::string to_table(const Report& report) {
          fixed(summary.prefill_flops_per_second / 1e9, 2),
          hex16(measurement.repetitions.front().logits_hash)});
   }
-  text += align(rows) + "median and 95 % interval over " +
+  text += align(rows) + "median and " +
+          (report.options.repetitions < 6 ? "range" : "95 % interval") + " over " +
           std::to_string(report.options.repetitions) + " repetitions\n\n";
 
   std::vector<Row> costs = {{"prompt", "dispatches/token", "x empty dispatch", "decode ms/token",

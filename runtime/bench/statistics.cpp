@@ -43,4 +43,8 @@ Interval median_interval(std::span<const double> samples) {
   return {values[low], values[n - 1 - low]};
 }
 
+const char* interval_method(size_t samples) {
+  return samples < 6 ? "range" : "order_statistics_95";
+}
+
 }  // namespace pocket::bench

@@ -19,4 +19,7 @@ struct Interval {
 // reaches that, and the range of the samples is returned (coverage 1 - 2^(1-n): 94 % for 5).
 Interval median_interval(std::span<const double> samples);
 
+// "order_statistics_95", or "range" where there are too few samples for that.
+const char* interval_method(size_t samples);
+
 }  // namespace pocket::bench

@@ -2,6 +2,7 @@
 
 #include <numeric>
 #include <random>
+#include <string>
 
 #include "test/support/catch.h"
 
@@ -34,6 +35,8 @@ TEST_CASE("the interval of the median follows the binomial distribution") {
     CHECK(ranks(n).low == low);
     CHECK(ranks(n).high == high);
   };
+  CHECK(bench::interval_method(5) == std::string("range"));
+  CHECK(bench::interval_method(6) == std::string("order_statistics_95"));
   check(1, 1, 1);
   check(2, 1, 2);
   check(5, 1, 5);
