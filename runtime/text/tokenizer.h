@@ -39,7 +39,7 @@ class Tokenizer {
 
   // Raw bytes that one token adds to the text: for streaming, through Utf8Stream. Empty for an id
   // that names no token. Equal to decode's text when put together, save that a Strip of the whole
-  // text (Llama-2's leading space) is left to the caller.
+  // text (a leading space, say) is left to the caller.
   std::string token_bytes(int32_t id) const;
 
   // The token's text as it stands in the vocabulary; empty for an id that names no token.
