@@ -52,7 +52,7 @@ Temperature {temperature}, top-k {top_k}, seed {seed}:
 | held-out tokens | {heldout_tokens} |
 | tokens seen in training | {seen:,} |
 | last training loss (smoothed) | {loss} |
-| training time | {minutes:.1f} minutes of wall time |
+| training time | {minutes:.0f} minutes on {threads} thread(s) |
 
 ## How it was made
 
@@ -62,13 +62,13 @@ Aesop's fables.
 
 ```
 python scripts/sample_stories.py ../shared/data/weights stories.txt
-python scripts/train_bundled.py ../shared/data/text/folktales WORK_DIR --stories stories.txt --minutes {budget:g}
+python scripts/train_bundled.py ../shared/data/text/folktales WORK_DIR --stories stories.txt --tokens {budget} --threads {threads}
 python scripts/export_bundled.py WORK_DIR models/{name}
 ```
 
-in the environment of `scripts/requirements-export-a.txt`. The training budget is wall time, so another machine gives
-other weights of the same kind. This one was trained on a busy two-core machine and resumed from checkpoints:
-`training` in `model.json` lists the runs and the losses on the way. `golden.json` holds the reference numbers (`models/README.md`).
+in the environment of `scripts/requirements-export-a.txt`. The run draws its batches from a seed, so the same machine
+makes the same weights again and another machine weights that differ by rounding. `training` in `model.json` has its
+settings and losses. `golden.json` holds the reference numbers (`models/README.md`).
 """
 
 
@@ -111,7 +111,7 @@ def main() -> None:
         temperature=TEMPERATURE, top_k=TOP_K, seed=SEED, window=measured["window"], nll=measured["nll"],
         perplexity=measured["perplexity"], heldout_tokens=measured["tokens"], seen=training["tokens"],
         loss=training["history"][-1]["training_loss"], minutes=training["seconds"] / 60,
-        budget=training["minutes"]))
+        budget=training["budget_tokens"], threads=training["threads"]))
     size = sum(f.stat().st_size for f in args.out.iterdir())
     assert size < LARGEST, f"{args.out} holds {size} bytes, more than {LARGEST}"
     print((args.out / "README.md").read_text())

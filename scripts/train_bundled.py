@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Trains the bundled model (environment A) and keeps a HuggingFace folder of it up to date while it trains.
 
-    python scripts/train_bundled.py FOLKTALES_DIR WORK_DIR --stories STORIES.txt --minutes 45
+    python scripts/train_bundled.py FOLKTALES_DIR WORK_DIR --stories STORIES.txt
 
-The budget is wall time on whatever machine this is: progress is the share of it that is used up, and the learning rate
-is a cosine of progress, so the run always ends annealed. Started again in the same WORK_DIR it goes on from the last
-checkpoint. The weights are kept quantisable on purpose: weight decay on every matrix, the embedding too, and a
+The budget is a number of tokens; every batch is drawn from (seed, step) and the learning rate is a cosine of the step,
+so a run that was killed and started again in the same WORK_DIR goes on from its last checkpoint and sees what an
+uninterrupted one would have seen. The weights are kept quantisable on purpose: weight decay on every matrix, the embedding too, and a
 clipped gradient, so that no channel grows far beyond the others.
 """
 
@@ -103,21 +103,20 @@ def train(args: argparse.Namespace) -> None:
     stream, heldout = prepare(args.folktales, args.stories, args.work, args.seed)
     model = new_model()
     optimizer = new_optimizer(model)
-    state = {"seed": args.seed, "minutes": args.minutes, "step": 0, "tokens": 0, "seconds": 0.0, "history": [],
+    state = {"seed": args.seed, "budget_tokens": args.tokens, "batch_tokens": args.batch_tokens, "step": 0, "tokens": 0, "seconds": 0.0, "history": [],
              "parameters": sum(p.numel() for p in model.parameters()), "training_tokens_in_corpus": len(stream),
-             "threads": args.threads, "peak_rate": PEAK_RATE,
-             "weight_decay": WEIGHT_DECAY}
+             "threads": args.threads, "peak_rate": PEAK_RATE, "weight_decay": WEIGHT_DECAY}
     if (args.work / "checkpoint.pt").exists():
         stored = torch.load(args.work / "checkpoint.pt")
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])
-        state = {**stored["state"], "minutes": args.minutes, "threads": args.threads}
-    state.setdefault("runs", []).append({"from_step": state["step"], "from_seconds": round(state["seconds"], 1),
-                                         "minutes": args.minutes, "threads": args.threads,
-                                         "batch_tokens": args.batch_tokens})
-    budget, saved, mark, smooth = args.minutes * 60, time.time(), time.time(), None
+        state = stored["state"]
+        given = {"seed": args.seed, "budget_tokens": args.tokens, "batch_tokens": args.batch_tokens}
+        if any(state[key] != value for key, value in given.items()):
+            raise SystemExit(f"{args.work} holds a run of other settings than {given}: choose another folder")
+    saved, mark, smooth = time.time(), time.time(), state["history"][-1]["training_loss"] if state["history"] else None
     model.train()
-    while (progress := state["seconds"] / budget) < 1:
+    while (progress := state["tokens"] / args.tokens) < 1:
         ids = batch(stream, args.batch_tokens, state["step"], progress, args.seed)
         for group in optimizer.param_groups:
             group["lr"] = rate(progress, state["step"])
@@ -135,7 +134,7 @@ def train(args: argparse.Namespace) -> None:
         if state["step"] % 50 == 0:
             print(f"step {state['step']} {100 * progress:.1f} % {state['tokens'] / 1e6:.2f} M tokens "
                   f"{state['tokens'] / state['seconds']:.0f} tokens/s loss {smooth:.3f}", flush=True)
-        if now - saved > args.save_every * 60 or state["seconds"] >= budget:
+        if now - saved > args.save_every * 60 or state["tokens"] >= args.tokens:
             model.eval()
             measured = golden.perplexity(model, heldout)
             model.train()
@@ -151,7 +150,7 @@ def main() -> None:
     parser.add_argument("folktales", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--stories", type=Path, help="from scripts/sample_stories.py")
-    parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--tokens", type=int, default=10_000_000, help="seen in training, about six epochs")
     parser.add_argument("--save-every", type=float, default=4, help="minutes")
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=1)
