@@ -30,7 +30,7 @@ json signal_to_noise(const QuantError& error) {
 
 json ConvertReport::to_json(const Package& package) const {
   const Manifest& manifest = package.manifest();
-  json out = {{"schema", "llmconvert-report"}, {"version", 1}};
+  json out = {{"schema", "pocketformer.convert"}, {"version", 1}};
   out["source"] = {{"model_file", source.model_file},
                    {"producer", source.producer},
                    {"opset", source.opset},

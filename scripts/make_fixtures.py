@@ -5,7 +5,8 @@
 
 They exist for structure, not for language: sizes are odd on purpose (vocabularies that no tile divides, short last
 groups), biases and norm weights are not 0 and 1, and the scales keep the logits at a standard deviation of 1 to 3, so
-that greedy margins are real and a swapped weight changes the text.
+that greedy margins are real and a swapped weight changes the text. Of the first 60 to 80 seeds these write the most
+different greedy ids before their first margin under 0.05.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def randomise(model: torch.nn.Module, seed: int, embedding_std: float, gain: flo
         if "wte" in name or "embed_tokens" in name:
             normal(parameter, embedding_std)
         elif "wpe" in name:
-            normal(parameter, embedding_std / 2)
+            normal(parameter, embedding_std * 1.5)
         elif "ln_" in name or "norm" in name:
             normal(parameter, 0.2, 0.0 if name.endswith("bias") else 1.0)
         elif name.endswith("bias"):
@@ -45,23 +46,23 @@ def randomise(model: torch.nn.Module, seed: int, embedding_std: float, gain: flo
 def gpt2() -> torch.nn.Module:
     model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_positions=160, n_embd=48, n_layer=2, n_head=3,
                                        bos_token_id=0, eos_token_id=0))
-    randomise(model, seed=2, embedding_std=0.3, gain=0.9)
+    randomise(model, seed=16, embedding_std=0.3, gain=0.9)
     return model
 
 
-def qwen2(layers: int = 2) -> torch.nn.Module:
+def qwen2(seed: int, layers: int = 2) -> torch.nn.Module:
     model = Qwen2ForCausalLM(Qwen2Config(
         vocab_size=211, hidden_size=48, intermediate_size=88, num_hidden_layers=layers, num_attention_heads=6,
         num_key_value_heads=2, max_position_embeddings=160, rope_theta=10000.0, tie_word_embeddings=False,
         bos_token_id=0, eos_token_id=1))
-    randomise(model, seed=3, embedding_std=0.5, gain=0.9)
+    randomise(model, seed=seed, embedding_std=0.5, gain=0.9)
     return model
 
 
 FIXTURES = {
     "tiny-gpt2": (gpt2, {}),
-    "tiny-qwen2": (qwen2, {}),
-    "tiny-qwen2-fp16-external": (lambda: qwen2(1), {"dtype": "float16", "external": True}),
+    "tiny-qwen2": (lambda: qwen2(23), {}),
+    "tiny-qwen2-fp16-external": (lambda: qwen2(12, layers=1), {"dtype": "float16", "external": True}),
 }
 
 

@@ -39,7 +39,13 @@ void Transfer::run() {
   const VkCommandBuffer handle = commands_.handle();
   fence_.reset();
   device_.queue().submit({.commands = {&handle, 1}, .label = "transfer", .fence = &fence_});
-  fence_.wait();
+  try {
+    fence_.wait();
+  } catch (...) {
+    // The caller may free the buffers next; the device must not still be copying into them.
+    device_.table().vkQueueWaitIdle(device_.queue().handle());
+    throw;
+  }
 }
 
 void Transfer::write(const Buffer& buffer, uint64_t offset, std::span<const std::byte> bytes) {

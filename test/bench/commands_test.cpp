@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "test/bench/llmbench.h"
-#include "test/bench/schema.h"
+#include "test/support/schema.h"
 #include "test/support/catch.h"
 
 namespace pocket::test {

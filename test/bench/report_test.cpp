@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "test/bench/schema.h"
+#include "test/support/schema.h"
 #include "test/support/catch.h"
 #include "test/vulkan/fixture.h"
 

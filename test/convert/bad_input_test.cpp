@@ -47,6 +47,16 @@ TEST_CASE("files that are missing or something else are refused") {
   CHECK(refused(folder / "text.pocket").find("no .pocket file") != std::string::npos);
 }
 
+TEST_CASE("a model of more than 2 GiB in one file is refused by its size") {
+  const test::TemporaryFolder folder;
+  const std::string model = folder / "model.onnx";
+  test::write_file(model, test::read_file(test::model_folder("tiny-gpt2") + "/model.onnx"));
+  std::filesystem::resize_file(model, (uint64_t{1} << 31) + 1);  // the rest is a hole
+  const std::string sentence = refused(model);
+  CHECK(sentence.find("2147483649 bytes") != std::string::npos);
+  CHECK(sentence.find("external data") != std::string::npos);
+}
+
 TEST_CASE("a truncated model is refused wherever it ends") {
   const test::TemporaryFolder folder;
   const std::string model = test::copy_model(folder, "tiny-gpt2") + "/model.onnx";

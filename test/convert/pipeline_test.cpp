@@ -3,6 +3,7 @@
 #include "runtime/package/package.h"
 #include "test/convert/llmconvert.h"
 #include "test/support/catch.h"
+#include "test/support/schema.h"
 
 using namespace pocket;
 using test::llmconvert;
@@ -27,8 +28,7 @@ TEST_CASE("every tiny model converts in every encoding and is verified") {
       CHECK(package.manifest().provenance.at("weights") == weights);
 
       const auto report = nlohmann::json::parse(test::read_file(report_path));
-      CHECK(report.at("schema") == "llmconvert-report");
-      CHECK(report.at("version") == 1);
+      CHECK(test::schema_errors("convert", report) == "");
       CHECK(report.at("file").at("bytes") == package.file_bytes());
       CHECK(report.at("verify").at("file_error") <= report.at("verify").at("file_tolerance"));
       CHECK(report.at("passes").size() > 10);

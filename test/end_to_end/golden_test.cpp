@@ -68,8 +68,7 @@ TEST_CASE("f16 logits and greedy ids equal PyTorch's") {
     }
     std::printf("%s: %zu greedy ids equal up to the first margin under %.2f\n", name.c_str(),
                 compared, static_cast<double>(kMargin));
-    // The float model is undecided at the first id of the fp16 fixture: nothing to compare there.
-    if (name != "tiny-qwen2-fp16-external") CHECK(compared > 0);
+    CHECK(compared >= 25);
   }
 }
 

@@ -4,14 +4,10 @@
 #include "runtime/engine/checker.h"
 #include "runtime/vulkan/memory.h"
 #include "test/engine/fixture.h"
+#include "test/support/validation.h"
 
 namespace pocket::test {
 namespace {
-
-constexpr const char* kLayers =
-    "VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation "
-    "VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT:"
-    "VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT";
 
 std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
@@ -120,7 +116,7 @@ TEST_CASE("under the layers: a whole run is silent, a planted missing barrier is
 
 TEST_CASE("the validation layers agree: none for a whole run, one for each planted fault") {
   if (shared_instance().has_validation()) SKIP("already under the layers");
-  const CommandResult result = run_command({this_program(), "[.layers]"}, kLayers);
+  const CommandResult result = run_command({this_program(), "[.layers]"}, kUnderValidation);
   INFO(result.out << result.err);
   if (contains(result.err + result.out, "VK_ERROR_LAYER_NOT_PRESENT")) {
     SKIP("no validation layer here");

@@ -14,9 +14,13 @@ namespace {
 thread_local bool counting = false;
 uint64_t heap_allocations = 0, forbidden_calls = 0, submits = 0;
 
-void* counted(std::size_t bytes) {
+void* counted_or_null(std::size_t bytes) {
   if (counting) ++heap_allocations;
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+
+void* counted(std::size_t bytes) {
+  void* memory = counted_or_null(bytes);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -33,6 +37,12 @@ void* counted_aligned(std::size_t bytes, std::align_val_t alignment) {
 
 void* operator new(std::size_t bytes) { return counted(bytes); }
 void* operator new[](std::size_t bytes) { return counted(bytes); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return counted_or_null(bytes);
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return counted_or_null(bytes);
+}
 void* operator new(std::size_t bytes, std::align_val_t a) { return counted_aligned(bytes, a); }
 void* operator new[](std::size_t bytes, std::align_val_t a) { return counted_aligned(bytes, a); }
 void operator delete(void* memory) noexcept { std::free(memory); }

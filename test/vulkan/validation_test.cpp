@@ -1,5 +1,7 @@
 // The layer that DESIGN relies on must be awake: everything this folder does gives no message, and
 // a barrier left out on purpose gives one, inside a command buffer and between two submissions.
+#include "test/support/validation.h"
+
 #include "runtime/vulkan/command.h"
 #include "runtime/vulkan/descriptor.h"
 #include "runtime/vulkan/sync.h"
@@ -10,13 +12,6 @@
 
 namespace pocket::test {
 namespace {
-
-// The layers leak by themselves; this program's own leaks show in its run without them.
-constexpr const char* kLayers =
-    "ASAN_OPTIONS=detect_leaks=0 "
-    "VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation "
-    "VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT:"
-    "VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT";
 
 std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
@@ -85,7 +80,7 @@ TEST_CASE("under the layers: barriers complete or left out", "[.layers]") {
 TEST_CASE("under the layers: this program's other tests give no message") {
   // Inside the layers this very test does not start itself again.
   if (shared_instance().has_validation()) SKIP("already under the layers");
-  const CommandResult result = run_command({this_program()}, kLayers);
+  const CommandResult result = run_command({this_program()}, kUnderValidation);
   INFO(result.out << result.err);
   if (contains(result.err, "VK_ERROR_LAYER_NOT_PRESENT")) SKIP("no validation layer here");
   CHECK(result.exit_code == 0);
@@ -94,7 +89,7 @@ TEST_CASE("under the layers: this program's other tests give no message") {
 
 TEST_CASE("the validation layers are awake") {
   if (shared_instance().has_validation()) SKIP("already under the layers");
-  const CommandResult result = run_command({this_program(), "[.layers]"}, kLayers);
+  const CommandResult result = run_command({this_program(), "[.layers]"}, kUnderValidation);
   INFO(result.out << result.err);
   if (contains(result.err + result.out, "VK_ERROR_LAYER_NOT_PRESENT")) {
     SKIP("no validation layer here");

@@ -1,4 +1,4 @@
-#include "test/bench/schema.h"
+#include "test/support/schema.h"
 
 #include <nlohmann/json.hpp>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
