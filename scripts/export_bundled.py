@@ -20,7 +20,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 import export_hf
 import golden
 
-GREEDY_PROMPT = "Once upon a time there was a poor woodcutter who"
+GREEDY_PROMPT = "Once upon a time there was a little girl named Lily."
 SAMPLED_PROMPT = "The old man said to his son,"
 SAMPLE_TOKENS, TEMPERATURE, TOP_K, SEED = 160, 0.7, 40, 3
 LARGEST = 12_000_000
