@@ -139,9 +139,10 @@ def copy_texts(model_dir: Path, out_dir: Path) -> None:
             shutil.copyfile(model_dir / name, out_dir / name)
 
 
-def describe(out_dir: Path) -> dict:
+def describe(out_dir: Path, file: Path | None = None) -> dict:
     """What a reader of the folder wants to know before opening the ONNX file."""
-    model = onnx.load(out_dir / "model.onnx", load_external_data=False)
+    file = file or out_dir / "model.onnx"
+    model = onnx.load(file, load_external_data=False)
 
     def shape(value):
         return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
@@ -153,7 +154,7 @@ def describe(out_dir: Path) -> dict:
         "outputs": {v.name: shape(v) for v in model.graph.output},
         "nodes": len(model.graph.node),
         "operators": dict(Counter(n.op_type for n in model.graph.node).most_common()),
-        "bytes": sum(f.stat().st_size for f in out_dir.glob("model.onnx*")),
+        "bytes": sum(f.stat().st_size for f in out_dir.glob(f"{file.name}*")),
     }
 
 

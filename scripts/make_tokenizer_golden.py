@@ -7,16 +7,18 @@
 
 Run the first form again whenever a `models/*/tokenizer.json` changes.
 
-For every tokenizer 10,000 random strings (600 for the variants of the small tokenizers) are made by
+For every tokenizer 10,000 random strings (600 for most variants of the small tokenizers) are made by
 `random_string`, which test/text/random_text.h repeats draw by draw. A golden file holds one
 little-endian uint32 per string: FNV-1a over the ids (4 bytes each, little-endian), then over the UTF-8
 of the decoded text. index.json names them all.
 """
 import argparse
+import base64
 import json
 import pathlib
 import struct
 import sys
+import unicodedata
 
 import tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -177,7 +179,112 @@ def added_token(number, content, **flags):
     return token
 
 
-def variants(small, fallback):
+def metaspace(scheme="always", **more):
+    return {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, **more}
+
+
+def decoders(*parts):
+    return {"type": "Sequence", "decoders": [*parts]}
+
+
+MARK_TO_SPACE = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
+SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+BYTES, FUSE = {"type": "ByteFallback"}, {"type": "Fuse"}
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+
+
+def charsmap(mapping):
+    """A sentencepiece charsmap: bytes of the trie (u32), a double-array trie (darts-clone), texts that end in NUL."""
+    texts, offsets, trie = bytearray(), {}, {}
+    for key, text in sorted(mapping.items()):
+        if text not in offsets:
+            offsets[text] = len(texts)
+            texts += text.encode() + b"\0"
+        node = trie
+        for byte in key.encode():
+            node = node.setdefault(byte, {})
+        node[0] = offsets[text]
+    units, used, bases, todo = {0: 0}, {0}, set(), [(0, trie)]
+    while todo:
+        at, node = todo.pop()
+        base = next(b for b in range(1, 1 << 21) if (b ^ at) < 1 << 21 and b not in bases and
+                    not any(b ^ label in used for label in node))
+        bases.add(base)
+        units[at] |= (base ^ at) << 10 | (1 << 8 if 0 in node else 0)
+        for label, child in node.items():
+            used.add(base ^ label)
+            if label == 0:
+                units[base] = 1 << 31 | child
+            else:
+                units[base ^ label] = label
+                todo.append((base ^ label, child))
+    array = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
+    return struct.pack("<I", len(array)) + array + bytes(texts)
+
+
+def small_charsmap():
+    """NFKC of some blocks, letters with accents written apart, white space, what disappears."""
+    keys = [chr(c) for first, last in [(0xA0, 0x17F), (0x2000, 0x214F), (0xFF01, 0xFF5E), (0x1D400, 0x1D433)]
+            for c in range(first, last)]
+    keys += [b + m for b in "aeioucnAEO" for m in "\u0300\u0301\u0308\u0327"]
+    out = {k: unicodedata.normalize("NFKC", k) for k in keys if unicodedata.normalize("NFKC", k) != k}
+    out.update({c: " " for c in "\t\n\r\u1680\u200b\u200e\u2028\u2029\u2581\ufeff\ufffd"})
+    out.update({chr(c): "" for c in [1, 2, 0xB, 0xE, 0x1F, 0x7F, 0xAD]})
+    return base64.b64encode(charsmap(out)).decode()
+
+
+def sentencepiece_variants(unigram):
+    """The forms in which sentencepiece models are converted."""
+    out, legacy = {}, {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}
+    for scheme in ["always", "first", "never"]:
+        out["metaspace-" + scheme] = ("fallback", {
+            "normalizer": None, "pre_tokenizer": metaspace(scheme, split=False), "decoder": decoders(
+                MARK_TO_SPACE, BYTES, FUSE, *([] if scheme == "never" else [STRIP]))})
+        out["metaspace-split-" + scheme] = ("fallback", {
+            "normalizer": None, "pre_tokenizer": metaspace(scheme), "decoder": metaspace(scheme)})
+    out["metaspace-legacy"] = ("fallback", {"normalizer": None, "pre_tokenizer": legacy, "decoder": legacy})
+    out["metaspace-nfkc-first"] = ("fallback", {
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
+        "pre_tokenizer": metaspace("first"), "decoder": metaspace("first"),
+        "added_tokens": [added_token(0, "<unk>"), added_token(1, "<s>", rstrip=True),
+                         added_token(460, "WORLD", normalized=True, special=False)]})
+    out["metaspace-pieces-first"] = ("fallback", {
+        "normalizer": None, "decoder": decoders(BYTES, metaspace("first")),
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "WhitespaceSplit"}, {"type": "Digits", "individual_digits": True}, metaspace("first")]}})
+    out["mark-never-first"] = ("fallback", {
+        "normalizer": SPACE_TO_MARK, "pre_tokenizer": split(" ", "MergedWithPrevious", kind="String"),
+        "decoder": decoders(MARK_TO_SPACE, BYTES, FUSE)})
+    out["fused-steps"] = ("fallback", {"decoder": decoders(
+        FUSE, MARK_TO_SPACE, {"type": "Replace", "pattern": {"String": "the"}, "content": "a"},
+        {"type": "Replace", "pattern": {"Regex": "o+ ?"}, "content": "0"},
+        {"type": "Strip", "content": " ", "start": 2, "stop": 0}, metaspace("never"), BYTES)})
+    out["strip-tokens"] = ("fallback", {"decoder": decoders(
+        {"type": "Strip", "content": "▁", "start": 1, "stop": 0}, BYTES, FUSE)})
+    out["accents"] = ("fallback", {"normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Nmt"}, {"type": "Prepend", "prepend": "▁"}, SPACE_TO_MARK]}})
+    out["nmt"] = ("fallback", {"normalizer": {"type": "Nmt"}, "pre_tokenizer": metaspace(), "decoder": metaspace()})
+    out["byte-level-normalizer"] = ("small", {"normalizer": {"type": "ByteLevel"}, "pre_tokenizer": None})
+    out["unigram"] = ("unigram", {})
+    out["unigram-unsplit"] = ("unigram", {"pre_tokenizer": metaspace("always", split=False)})
+    out["unigram-raw"] = ("unigram", {"normalizer": None, "pre_tokenizer": None})
+    out["unigram-words"] = ("unigram", {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"}, metaspace()]}})
+    letters = [p for p in unigram["model"]["vocab"]]
+    out["unigram-fallback"] = ("unigram", {
+        "model": {"byte_fallback": True, "vocab": letters + [[f"<0x{b:02X}>", 0.0] for b in range(256)]},
+        "decoder": decoders(MARK_TO_SPACE, BYTES, FUSE, STRIP)})
+    out["unigram-some-bytes"] = ("unigram", {
+        "model": {"byte_fallback": True, "vocab": letters + [[f"<0x{b:02X}>", -3.5] for b in range(0x80, 0xE4)]},
+        "normalizer": {"type": "NFC"}, "decoder": decoders(BYTES, metaspace())})
+    return out
+
+
+# Checked on 10,000 strings: one of each kind in which public models come.
+MAIN = ["fallback", "metaspace-first", "metaspace-split-always", "mark-never-first", "unigram", "unigram-fallback"]
+
+
+def variants(small, unigram):
     """name -> (base, keys that replace the base's)."""
     out = {"small": ("small", {})}
     for name, pattern in [("llama3", LLAMA3), ("o200k", O200K), ("cl100k", CL100K), ("bloom", BLOOM),
@@ -222,6 +329,7 @@ def variants(small, fallback):
     out["unk"] = ("small", {"model": {"unk_token": "<|end|>", "fuse_unk": False},
                             "pre_tokenizer": {"type": "WhitespaceSplit"}})
     out["fuse-unk"] = ("small", {"model": {"unk_token": "<|end|>", "fuse_unk": True}, "pre_tokenizer": None})
+    out.update(sentencepiece_variants(unigram))
     out["fallback"] = ("fallback", {})
     out["fallback-unk"] = ("fallback", {"model": {"byte_fallback": False, "unk_token": "<unk>", "fuse_unk": True}})
     return out
@@ -258,14 +366,29 @@ def train_small():
     (GOLDEN / "fallback.json").write_text(json.dumps(made, ensure_ascii=False, indent=0))
 
 
+def train_unigram():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.Precompiled(base64.b64decode(small_charsmap())),
+        normalizers.Replace(tokenizers.Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
+    tokenizer.train_from_iterator(TEXT, trainers.UnigramTrainer(
+        vocab_size=220, special_tokens=["<unk>", "<s>"], unk_token="<unk>", show_progress=False))
+    (GOLDEN / "unigram.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, indent=0))
+
+
 def make_all(retrain):
     GOLDEN.mkdir(parents=True, exist_ok=True)
     if retrain or not (GOLDEN / "small.json").exists():
         train_small()
-    bases = {name: json.loads((GOLDEN / f"{name}.json").read_text()) for name in ("small", "fallback")}
+    if retrain or not (GOLDEN / "unigram.json").exists():
+        train_unigram()
+    bases = {name: json.loads((GOLDEN / f"{name}.json").read_text()) for name in ("small", "fallback", "unigram")}
     index = {"made_by": f"tokenizers {tokenizers.__version__}", "files": [], "variants": []}
-    for name, (base, patch) in variants(bases["small"], bases["fallback"]).items():
-        added = make_golden("variant-" + name, json.dumps(apply_variant(bases[base], patch)), 600)
+    for name, (base, patch) in variants(bases["small"], bases["unigram"]).items():
+        added = make_golden("variant-" + name, json.dumps(apply_variant(bases[base], patch)),
+                            10000 if name in MAIN else 600)
         index["variants"].append({"name": name, "base": base, "patch": patch, "added": added})
     files = [("shared", p, SHARED) for p in sorted(SHARED.glob("tokenizers/*/tokenizer.json"))]
     files += [("source", p, ROOT) for p in sorted(ROOT.glob("models/*/tokenizer.json"))]
