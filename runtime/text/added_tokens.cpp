@@ -50,7 +50,7 @@ size_t white_space_at_start(std::string_view text) {  // its bytes
 
 }  // namespace
 
-AddedTokens::AddedTokens(const nlohmann::json& json, const Bpe& model,
+AddedTokens::AddedTokens(const nlohmann::json& json, const TokenModel& model,
                          const Normalizer& normalizer) {
   if (json.is_null()) return;
   if (!json.is_array()) json_read::refuse("'added_tokens' must be an array");
@@ -106,11 +106,13 @@ const AddedToken* AddedTokens::match_at(std::string_view text, const Matcher& ma
 
 // Leftmost, longest, not overlapping. A rejected match is skipped as a whole, and white space that
 // rstrip swallowed can still begin the next token: both as in the package.
-void AddedTokens::find_in(std::string_view text, const Matcher& matcher,
+void AddedTokens::find_in(std::string_view text, bool first, const Matcher& matcher,
                           std::vector<Piece>& out) const {
   size_t done = 0;  // everything before is in out
   const auto add_text = [&](size_t begin, size_t end) {
-    if (begin < end) out.push_back({std::string(text.substr(begin, end - begin)), nullptr});
+    if (begin < end) {
+      out.push_back({std::string(text.substr(begin, end - begin)), nullptr, first && begin == 0});
+    }
   };
   for (size_t pos = 0; pos < text.size();) {
     const AddedToken* token = match_at(text, matcher, pos);
@@ -128,7 +130,7 @@ void AddedTokens::find_in(std::string_view text, const Matcher& matcher,
     if (token->lstrip) begin = std::max(white_space_at_end(text.substr(0, begin)), done);
     if (token->rstrip) end += white_space_at_start(text.substr(end));
     add_text(done, begin);
-    out.push_back({"", token});
+    out.push_back({"", token, false});
     done = end;
   }
   add_text(done, text.size());
@@ -137,14 +139,14 @@ void AddedTokens::find_in(std::string_view text, const Matcher& matcher,
 std::vector<AddedTokens::Piece> AddedTokens::extract(std::string_view text,
                                                      const Normalizer& normalizer) const {
   std::vector<Piece> raw, out;
-  find_in(text, raw_, raw);
+  find_in(text, true, raw_, raw);
   for (Piece& piece : raw) {
     if (piece.token != nullptr) {
       out.push_back(std::move(piece));
     } else if (normalizer.empty()) {
-      find_in(piece.text, normalized_, out);
+      find_in(piece.text, piece.first, normalized_, out);
     } else {
-      find_in(normalizer.apply(piece.text), normalized_, out);
+      find_in(normalizer.apply(piece.text), piece.first, normalized_, out);
     }
   }
   return out;

@@ -9,8 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/text/bpe.h"
 #include "runtime/text/normalizer.h"
+#include "runtime/text/token_model.h"
 
 namespace pocket {
 
@@ -31,12 +31,13 @@ class AddedTokens {
   struct Piece {
     std::string text;
     const AddedToken* token = nullptr;
+    bool first = false;  // a stretch with which the whole text begins
   };
 
   AddedTokens() = default;
   // Ids are given as the tokenizers package gives them: the model's id for a text that it knows,
   // else the next free one. Error bad_input when the file states another id.
-  AddedTokens(const nlohmann::json& json, const Bpe& model, const Normalizer& normalizer);
+  AddedTokens(const nlohmann::json& json, const TokenModel& model, const Normalizer& normalizer);
 
   // Finds the tokens of the raw text, normalises what lies between, finds the normalised ones.
   std::vector<Piece> extract(std::string_view text, const Normalizer& normalizer) const;
@@ -50,7 +51,8 @@ class AddedTokens {
  private:
   // Tokens of one kind by first byte, longest first.
   using Matcher = std::array<std::vector<size_t>, 256>;
-  void find_in(std::string_view text, const Matcher& matcher, std::vector<Piece>& out) const;
+  void find_in(std::string_view text, bool first, const Matcher& matcher,
+               std::vector<Piece>& out) const;
   const AddedToken* match_at(std::string_view text, const Matcher& matcher, size_t pos) const;
 
   std::vector<AddedToken> tokens_;

@@ -1,8 +1,6 @@
 #include "runtime/text/bpe.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <queue>
 
 #include "runtime/text/json_read.h"
@@ -26,9 +24,6 @@ void refuse_affix(const nlohmann::json& model, const std::string& key) {
 }  // namespace
 
 Bpe::Bpe(const nlohmann::json& model) {
-  // Old files leave the type out; only BPE has merges.
-  const std::string type = json_read::text_or(model, "type", model.contains("merges") ? "BPE" : "");
-  if (type != "BPE") json_read::unsupported("model", type.empty() ? "without type" : type);
   const nlohmann::json& dropout = json_read::value(model, "dropout");
   if (!dropout.is_null() && !(dropout.is_number() && dropout == 0)) {
     json_read::unsupported("BPE dropout", dropout.dump());
@@ -48,11 +43,7 @@ Bpe::Bpe(const nlohmann::json& model) {
   ignore_merges_ = json_read::flag_or(model, "ignore_merges", false);
   if (json_read::flag_or(model, "byte_fallback", false)) {
     byte_tokens_.resize(256);
-    for (unsigned b = 0; b < 256; ++b) {
-      std::array<char, 8> name{};
-      std::snprintf(name.data(), name.size(), "<0x%02X>", b);
-      byte_tokens_[b] = id_of(name.data()).value_or(-1);
-    }
+    for (unsigned b = 0; b < 256; ++b) byte_tokens_[b] = id_of(byte_token_name(b)).value_or(-1);
   }
 }
 

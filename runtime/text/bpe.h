@@ -1,42 +1,26 @@
-// `model` of tokenizer.json: byte-pair encoding of one word.
+// Byte-pair encoding of one word.
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <unordered_map>
-#include <vector>
+
+#include "runtime/text/token_model.h"
 
 namespace pocket {
 
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
-
-class Bpe {
+class Bpe : public TokenModel {
  public:
-  Bpe() = default;
   // Merges as "a b" or ["a", "b"], ignore_merges, unk_token, fuse_unk, byte_fallback. Refused with
-  // Error bad_input: other model types, dropout, subword prefix or suffix, merges whose parts or
+  // Error bad_input: dropout, subword prefix or suffix, merges whose parts or
   // result are not in the vocabulary.
   explicit Bpe(const nlohmann::json& model);
-  Bpe(Bpe&&) = default;  // tokens_ points into ids_: moved, never copied
-  Bpe& operator=(Bpe&&) = default;
 
-  // Words already merged, by text. One per caller: encoding itself stays const.
-  using Cache = std::unordered_map<std::string, std::vector<int32_t>, StringHash, std::equal_to<>>;
+  // n log n in the length of the word.
+  void encode(std::string_view word, std::vector<int32_t>& out, Cache& cache) const override;
 
-  // Appends the ids of one word; n log n in its length.
-  void encode(std::string_view word, std::vector<int32_t>& out, Cache& cache) const;
-
-  std::optional<int32_t> id_of(std::string_view token) const;
-  const std::string* token_of(int32_t id) const;  // nullptr: no such id
-  size_t vocabulary_size() const { return ids_.size(); }
-  int32_t max_id() const { return static_cast<int32_t>(tokens_.size()) - 1; }
+  std::optional<int32_t> id_of(std::string_view token) const override;
+  const std::string* token_of(int32_t id) const override;
+  size_t vocabulary_size() const override { return ids_.size(); }
+  int32_t max_id() const override { return static_cast<int32_t>(tokens_.size()) - 1; }
 
  private:
   struct Merge {

@@ -18,7 +18,7 @@ using Json = nlohmann::json;
 // "tokenizer: <kind> '<name>' is not supported; ..."
 [[noreturn]] inline void unsupported(const std::string& kind, const std::string& name) {
   refuse(kind + " '" + name.substr(0, 80) +
-         "' is not supported; only byte-level BPE tokenizers and their usual parts are");
+         "' is not supported; only BPE and Unigram tokenizers and their usual parts are");
 }
 
 // Null when absent.

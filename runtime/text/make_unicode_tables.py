@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Makes unicode_tables.h, beside this script.
+"""Makes unicode_tables.h and unicode_marks.h, beside this script.
 
     python3 -m venv VENV && VENV/bin/pip install tokenizers==0.23.3
-    VENV/bin/python runtime/text/make_unicode_tables.py        (4 minutes)
+    VENV/bin/python runtime/text/make_unicode_tables.py            (4 minutes)
+    VENV/bin/python runtime/text/make_unicode_tables.py --marks    only unicode_marks.h
 
 Asks the Python package `tokenizers`, code point by code point, where its Unicode differs from that of PCRE2
 and utf8proc on this machine (Debian 12: PCRE2 10.42 with Unicode 14, utf8proc 2.8 with Unicode 15).
 """
 import ctypes
 import pathlib
+import struct
 import sys
 
 import tokenizers
@@ -174,5 +176,69 @@ def make_unicode_tables():
     (HERE / "unicode_tables.h").write_text("\n".join(out))
 
 
+def charsmap(mapping):
+    """A sentencepiece charsmap: bytes of the trie (u32), a double-array trie (darts-clone), texts that end in NUL."""
+    texts, offsets, trie = bytearray(), {}, {}
+    for key, text in sorted(mapping.items()):
+        if text not in offsets:
+            offsets[text] = len(texts)
+            texts += text.encode() + b"\0"
+        node = trie
+        for byte in key.encode():
+            node = node.setdefault(byte, {})
+        node[0] = offsets[text]
+    units, used, bases, todo = {0: 0}, {0}, set(), [(0, trie)]
+    while todo:
+        at, node = todo.pop()
+        base = next(b for b in range(1, 1 << 21) if (b ^ at) < 1 << 21 and b not in bases and
+                    not any(b ^ label in used for label in node))
+        bases.add(base)
+        units[at] |= (base ^ at) << 10 | (1 << 8 if 0 in node else 0)
+        for label, child in node.items():
+            used.add(base ^ label)
+            if label == 0:
+                units[base] = 1 << 31 | child
+            else:
+                units[base ^ label] = label
+                todo.append((base ^ label, child))
+    array = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
+    return struct.pack("<I", len(array)) + array + bytes(texts)
+
+
+def late_extends():
+    """Code points that the package joins to the character before and utf8proc does not. A map of '!' replaces the
+    whole grapheme that begins with it, so the grapheme's end can be seen."""
+    lib = ctypes.CDLL("libutf8proc.so.2")
+    lib.utf8proc_grapheme_break.restype = ctypes.c_bool
+    package = normalizers.Precompiled(charsmap({"!": "x"}))
+    joined = {c for c in scalars() if c not in (0, 0x21) and package.normalize_str("!" + chr(c)) == "x"}
+    ours = {c for c in scalars() if not lib.utf8proc_grapheme_break(0x21, c)}
+    assert not ours - joined - {0}, ours - joined
+    return joined - ours
+
+
+def make_unicode_marks():
+    accents = normalizers.StripAccents()
+    out = ["// Made by runtime/text/make_unicode_tables.py --marks; do not edit.",
+           f"// Marks as HuggingFace tokenizers {tokenizers.__version__} knows them.",
+           "// clang-format off", "#pragma once", "", '#include "runtime/text/unicode_tables.h"', "", "namespace pocket {"]
+    for name, what, members in [
+            ("kAccents", "What StripAccents removes.", {c for c in scalars() if accents.normalize_str(chr(c)) == ""}),
+            ("kLateExtends", "Joins the character before it, which utf8proc 2.8 does not know.", late_extends())]:
+        out += ["", f"// {what}", f"inline constexpr CodePointRange {name}[] = {{"]
+        line = "   "
+        for a, b in ranges(members):
+            item = f" {{0x{a:X}, 0x{b:X}}},"
+            if len(line) + len(item) > 96:
+                out.append(line)
+                line = "   "
+            line += item
+        out += [line, "};"]
+    out += ["", "}  // namespace pocket", ""]
+    (HERE / "unicode_marks.h").write_text("\n".join(out))
+
+
 if __name__ == "__main__":
-    make_unicode_tables()
+    if sys.argv[1:] != ["--marks"]:
+        make_unicode_tables()
+    make_unicode_marks()

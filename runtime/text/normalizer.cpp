@@ -1,5 +1,9 @@
 #include "runtime/text/normalizer.h"
 
+#include <memory>
+
+#include "runtime/text/byte_level.h"
+#include "runtime/text/charsmap.h"
 #include "runtime/text/json_read.h"
 #include "runtime/text/pattern.h"
 #include "runtime/text/unicode.h"
@@ -22,6 +26,28 @@ std::string strip(const std::string& text, bool left, bool right) {
   if (!left) begin = 0;
   if (!right) end = text.size();
   return text.substr(begin, end - begin);
+}
+
+// sentencepiece's rule "nmt": control characters go, other white space is a space.
+std::string nmt(const std::string& text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t pos = 0; pos < text.size();) {
+    const Utf8Step step = utf8_step(text, pos);
+    const char32_t c = step.code_point;
+    const bool control = (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F ||
+                         c == 0x8F || c == 0x9F;
+    const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
+                       (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                       c == 0xFEFF || c == 0xFFFD;
+    if (space) {
+      out.push_back(' ');
+    } else if (!control) {
+      out.append(text, pos, step.bytes);
+    }
+    pos += step.bytes;
+  }
+  return out;
 }
 
 }  // namespace
@@ -48,14 +74,31 @@ void Normalizer::add(const nlohmann::json& json, int depth) {
     add_form(NormalForm::nfkd);
   } else if (type == "Lowercase") {
     steps_.push_back([](const std::string& text) { return to_lower(text); });
+  } else if (type == "StripAccents") {
+    may_shorten_ = true;
+    steps_.push_back([](const std::string& text) { return strip_accents(text); });
+  } else if (type == "Nmt") {
+    may_shorten_ = true;
+    steps_.push_back(nmt);
+  } else if (type == "ByteLevel") {
+    steps_.push_back([](const std::string& text) { return bytes_to_characters(text); });
+  } else if (type == "Precompiled") {
+    may_shorten_ = true;
+    const std::string map = json_read::text_or(json, "precompiled_charsmap", "");
+    if (map.empty()) return;
+    steps_.push_back([charsmap = std::make_shared<const Charsmap>(map)](const std::string& text) {
+      return charsmap->apply(text);
+    });
   } else if (type == "Prepend") {
     steps_.push_back([prefix = json_read::text(json, "prepend")](const std::string& text) {
       return text.empty() ? text : prefix + text;
     });
   } else if (type == "Replace") {
+    may_shorten_ |= json_read::text(json, "content").empty();
     steps_.push_back([regex = read_pattern(json), content = json_read::text(json, "content")](
                          const std::string& text) { return replace_all(regex, content, text); });
   } else if (type == "Strip") {
+    may_shorten_ = true;
     steps_.push_back([left = json_read::flag(json, "strip_left"),
                       right = json_read::flag(json, "strip_right")](const std::string& text) {
       return strip(text, left, right);

@@ -4,6 +4,7 @@
 
 #include "runtime/text/byte_level.h"
 #include "runtime/text/json_read.h"
+#include "runtime/text/metaspace.h"
 #include "runtime/text/pattern.h"
 #include "runtime/text/unicode.h"
 
@@ -11,7 +12,7 @@ namespace pocket {
 
 namespace {
 
-constexpr std::string_view kGpt2Pattern =
+constexpr std::string_view kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 struct Piece {
@@ -112,9 +113,9 @@ PreTokenizer::PreTokenizer(const nlohmann::json& json) {
 }
 
 void PreTokenizer::add_split(Regex regex, SplitBehavior behavior, bool invert) {
-  steps_.push_back([=, pattern = std::move(regex)](const std::string& word, Words& out) {
-    for (const std::string_view piece : split(word, pattern, behavior, invert)) {
-      out.emplace_back(piece);
+  steps_.push_back([=, pattern = std::move(regex)](const Word& word, Words& out) {
+    for (const std::string_view piece : split(word.text, pattern, behavior, invert)) {
+      out.push_back({std::string(piece), word.first && piece.data() == word.text.data()});
     }
   });
 }
@@ -127,15 +128,16 @@ void PreTokenizer::add(const nlohmann::json& json, int depth) {
   } else if (type == "ByteLevel") {
     json_read::flag(json, "trim_offsets");  // offsets are not kept
     if (json_read::flag(json, "add_prefix_space")) {
-      steps_.push_back([](const std::string& word, Words& out) {
-        out.push_back(word.starts_with(' ') ? word : " " + word);
+      steps_.push_back([](const Word& word, Words& out) {
+        out.push_back({word.text.starts_with(' ') ? word.text : " " + word.text, word.first});
       });
     }
     if (json_read::flag_or(json, "use_regex", true)) {
-      add_split(Regex::oniguruma(kGpt2Pattern), SplitBehavior::isolated, false);
+      add_split(Regex::oniguruma(kByteLevelPattern), SplitBehavior::isolated, false);
     }
-    steps_.push_back(
-        [](const std::string& word, Words& out) { out.push_back(bytes_to_characters(word)); });
+    steps_.push_back([](const Word& word, Words& out) {
+      out.push_back({bytes_to_characters(word.text), word.first});
+    });
   } else if (type == "Split") {
     add_split(read_pattern(json), read_behavior(json), json_read::flag(json, "invert"));
   } else if (type == "Digits") {
@@ -153,20 +155,46 @@ void PreTokenizer::add(const nlohmann::json& json, int depth) {
   } else if (type == "WhitespaceSplit") {
     add_split(Regex::pcre2("[" + std::string(kWhiteSpaceClass) + "]"), SplitBehavior::removed,
               false);
+  } else if (type == "Metaspace") {
+    add_metaspace(json);
   } else {
     json_read::unsupported("pre-tokenizer", type);
   }
 }
 
-std::vector<std::string> PreTokenizer::apply(std::string_view text) const {
-  Words words{std::string(text)};
+// Spaces become `replacement`, one is put before the word (always, never, or only before the first
+// of the text), and words begin at each.
+void PreTokenizer::add_metaspace(const nlohmann::json& json) {
+  const std::string mark = json_read::one_character(json, "replacement");
+  const std::string scheme = read_prepend_scheme(json);
+  if (scheme == "first") {
+    needs_first_ = true;
+    needs_first_of_pieces_ |= !steps_.empty();
+  }
+  steps_.push_back([mark, scheme, space = Regex::literal(" ")](const Word& word, Words& out) {
+    std::string text = replace_all(space, mark, word.text);
+    if ((scheme == "always" || (scheme == "first" && word.first)) && !text.starts_with(mark)) {
+      text.insert(0, mark);
+    }
+    out.push_back({std::move(text), word.first});
+  });
+  if (json_read::flag_or(json, "split", true)) {
+    add_split(Regex::literal(mark), SplitBehavior::merged_with_next, false);
+  }
+}
+
+std::vector<std::string> PreTokenizer::apply(std::string_view text, bool first) const {
+  Words words{{std::string(text), first}};
   for (const auto& step : steps_) {
     Words next;
     next.reserve(words.size());
-    for (const std::string& word : words) step(word, next);
+    for (const Word& word : words) step(word, next);
     words = std::move(next);
   }
-  return words;
+  std::vector<std::string> out;
+  out.reserve(words.size());
+  for (Word& word : words) out.push_back(std::move(word.text));
+  return out;
 }
 
 }  // namespace pocket

@@ -30,22 +30,30 @@ std::optional<int32_t> named_token(const nlohmann::json& config, const char* key
                                            : json_read::text(config, key));
 }
 
+// A mark before the first word only: which word is the first is known while the normaliser leaves
+// the front of the text in place.
+void check_first_word(const Normalizer& normalizer, const PreTokenizer& pre_tokenizer) {
+  if (normalizer.empty() || !pre_tokenizer.needs_first()) return;
+  if (normalizer.may_shorten() || pre_tokenizer.needs_first_of_pieces()) {
+    json_read::unsupported("prepend_scheme", "first, after a normalizer that moves the text");
+  }
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::from_json(std::string_view text, std::string_view config_text) {
   const nlohmann::json json = parse(text, "tokenizer.json");
   Tokenizer out;
   try {
-    const nlohmann::json& model = json_read::value(json, "model");
-    if (!model.is_object()) json_read::refuse("tokenizer.json has no 'model'");
-    out.model_ = Bpe(model);
+    out.model_ = read_model(json_read::value(json, "model"));
     out.normalizer_ = Normalizer(json_read::value(json, "normalizer"));
     out.pre_tokenizer_ = PreTokenizer(json_read::value(json, "pre_tokenizer"));
-    out.added_ = AddedTokens(json_read::value(json, "added_tokens"), out.model_, out.normalizer_);
+    check_first_word(out.normalizer_, out.pre_tokenizer_);
+    out.added_ = AddedTokens(json_read::value(json, "added_tokens"), *out.model_, out.normalizer_);
     out.post_processor_ = PostProcessor(json_read::value(json, "post_processor"));
     out.decoder_ = Decoder(json_read::value(json, "decoder"));
     out.size_ = static_cast<size_t>(std::max(
-                    {out.model_.max_id(), out.added_.max_id(), out.post_processor_.max_id()})) +
+                    {out.model_->max_id(), out.added_.max_id(), out.post_processor_.max_id()})) +
                 1;
     if (!config_text.empty()) {
       const nlohmann::json config = parse(config_text, "tokenizer_config.json");
@@ -60,14 +68,14 @@ Tokenizer Tokenizer::from_json(std::string_view text, std::string_view config_te
 
 std::vector<int32_t> Tokenizer::encode(std::string_view utf8, bool add_special) const {
   std::vector<int32_t> ids;
-  Bpe::Cache cache;
+  TokenModel::Cache cache;
   for (const AddedTokens::Piece& piece : added_.extract(to_valid_utf8(utf8), normalizer_)) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
       continue;
     }
-    for (const std::string& word : pre_tokenizer_.apply(piece.text)) {
-      model_.encode(word, ids, cache);
+    for (const std::string& word : pre_tokenizer_.apply(piece.text, piece.first)) {
+      model_->encode(word, ids, cache);
     }
   }
   return post_processor_.apply(std::move(ids), add_special);
@@ -75,27 +83,29 @@ std::vector<int32_t> Tokenizer::encode(std::string_view utf8, bool add_special) 
 
 std::string Tokenizer::token_text(int32_t id) const {
   if (const AddedToken* token = added_.find(id)) return token->pattern;
-  const std::string* token = model_.token_of(id);
+  const std::string* token = model_->token_of(id);
   return token == nullptr ? "" : *token;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
-  std::vector<std::string> tokens;
-  tokens.reserve(ids.size());
-  for (const int32_t id : ids) {
-    if (added_.find(id) == nullptr && model_.token_of(id) == nullptr) continue;
-    std::string token = token_text(id);
-    if (skip_special && added_.is_special(token)) continue;
-    tokens.push_back(std::move(token));
+std::string Tokenizer::Stream::push(int32_t id) {
+  if (tokenizer_->added_.find(id) == nullptr && tokenizer_->model_->token_of(id) == nullptr) {
+    return "";
   }
-  return decoder_.apply(std::move(tokens));
+  std::string token = tokenizer_->token_text(id);
+  if (skip_special_ && tokenizer_->added_.is_special(token)) return "";
+  return text_.push(std::move(token));
 }
 
-std::string Tokenizer::token_bytes(int32_t id) const { return decoder_.bytes_of(token_text(id)); }
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  Stream decoded = stream(skip_special);
+  std::string out;
+  for (const int32_t id : ids) out += decoded.push(id);
+  return out + decoded.finish();
+}
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
   if (const AddedToken* added = added_.find(token)) return added->id;
-  return model_.id_of(token);
+  return model_->id_of(token);
 }
 
 bool Tokenizer::is_special(int32_t id) const {

@@ -1,11 +1,13 @@
-// Text <-> token ids, from HuggingFace's tokenizer.json: byte-level BPE and its relatives.
+// Text <-> token ids, from HuggingFace's tokenizer.json: BPE (byte-level, or sentencepiece's) and
+// Unigram.
 //
-// encode: added tokens are found -> normaliser -> pre-tokeniser -> BPE -> post-processor. Equal to
-// the Python package `tokenizers` (0.23) id by id. `truncation` and `padding` of the file are not
-// applied: the caller decides lengths.
+// encode: added tokens are found -> normaliser -> pre-tokeniser -> model -> post-processor. Equal
+// to the Python package `tokenizers` (0.23) id by id. `truncation` and `padding` of the file are
+// not applied: the caller decides lengths.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,11 +15,11 @@
 #include <vector>
 
 #include "runtime/text/added_tokens.h"
-#include "runtime/text/bpe.h"
 #include "runtime/text/decoder.h"
 #include "runtime/text/normalizer.h"
 #include "runtime/text/post_processor.h"
 #include "runtime/text/pretokenizer.h"
+#include "runtime/text/token_model.h"
 
 namespace pocket {
 
@@ -37,10 +39,23 @@ class Tokenizer {
   // Valid UTF-8. Ids that name no token are skipped. skip_special leaves out special added tokens.
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
 
-  // Raw bytes that one token adds to the text: for streaming, through Utf8Stream. Empty for an id
-  // that names no token. Equal to decode's text when put together, save that a Strip of the whole
-  // text (a leading space, say) is left to the caller.
-  std::string token_bytes(int32_t id) const;
+  // decode() id by id: all results of push and the one of finish put together are decode's text,
+  // each valid UTF-8. The tokenizer must outlive it.
+  class Stream {
+   public:
+    std::string push(int32_t id);
+    std::string finish() { return text_.finish(); }
+
+   private:
+    friend class Tokenizer;
+    Stream(const Tokenizer& tokenizer, bool skip_special)
+        : tokenizer_(&tokenizer), text_(tokenizer.decoder_), skip_special_(skip_special) {}
+
+    const Tokenizer* tokenizer_;
+    TextStream text_;
+    bool skip_special_;
+  };
+  Stream stream(bool skip_special) const { return {*this, skip_special}; }
 
   // The token's text as it stands in the vocabulary; empty for an id that names no token.
   std::string token_text(int32_t id) const;
@@ -59,7 +74,7 @@ class Tokenizer {
 
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
-  Bpe model_;
+  std::unique_ptr<const TokenModel> model_;
   AddedTokens added_;
   PostProcessor post_processor_;
   Decoder decoder_;

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "runtime/base/error.h"
+#include "runtime/text/unicode_marks.h"
 #include "runtime/text/unicode_tables.h"
 
 namespace pocket {
@@ -15,12 +16,16 @@ namespace {
 
 bool is_scalar(char32_t c) { return c < 0x110000 && !(c >= 0xD800 && c < 0xE000); }
 
-bool is_normalization_barrier(char32_t c) {
+// table: sorted ranges.
+template <size_t N>
+bool is_in(const CodePointRange (&table)[N], char32_t c) {
   const auto* it = std::upper_bound(
-      std::begin(kNormalizationBarriers), std::end(kNormalizationBarriers), c,
+      std::begin(table), std::end(table), c,
       [](char32_t value, const CodePointRange& range) { return value < range.first; });
-  return it != std::begin(kNormalizationBarriers) && c <= std::prev(it)->last;
+  return it != std::begin(table) && c <= std::prev(it)->last;
 }
+
+bool is_normalization_barrier(char32_t c) { return is_in(kNormalizationBarriers, c); }
 
 void append_normalized(std::string& out, std::string_view text, int options) {
   if (text.empty()) return;
@@ -124,6 +129,36 @@ std::string normalize(std::string_view text, NormalForm form) {
     pos += step.bytes;
   }
   append_normalized(out, text.substr(begin), options);
+  return out;
+}
+
+size_t grapheme_bytes(std::string_view text, size_t pos) {
+  Utf8Step step = utf8_step(text, pos);
+  size_t bytes = step.bytes;
+  utf8proc_int32_t state = 0;
+  while (pos + bytes < text.size()) {
+    const Utf8Step next = utf8_step(text, pos + bytes);
+    // U+0301 stands in for the marks that utf8proc does not know yet.
+    const char32_t c = is_in(kLateExtends, next.code_point) ? 0x301 : next.code_point;
+    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(step.code_point),
+                                         static_cast<utf8proc_int32_t>(c), &state)) {
+      break;
+    }
+    bytes += next.bytes;
+    step = next;
+    step.code_point = c;
+  }
+  return bytes;
+}
+
+std::string strip_accents(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t pos = 0; pos < text.size();) {
+    const Utf8Step step = utf8_step(text, pos);
+    if (!is_in(kAccents, step.code_point)) out.append(text.substr(pos, step.bytes));
+    pos += step.bytes;
+  }
   return out;
 }
 

@@ -37,6 +37,13 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 // are left in place and act as boundaries, as they do there.
 std::string normalize(std::string_view text, NormalForm form);
 
+// Bytes of the grapheme cluster (extended, UAX 29) that begins at text[pos], pos < text.size(),
+// when a cluster begins there. text must be valid UTF-8.
+size_t grapheme_bytes(std::string_view text, size_t pos);
+
+// Without combining marks: what HuggingFace's StripAccents leaves. text must be valid UTF-8.
+std::string strip_accents(std::string_view text);
+
 // Full lower case, character by character, without context (Rust's char::to_lowercase).
 std::string to_lower(std::string_view text);
 

@@ -107,34 +107,72 @@ void mutate_bytes(std::string& text, Draws& draws) {
 
 }  // namespace
 
+namespace {
+
+struct Count {
+  size_t loaded = 0, refused = 0;
+};
+
+// Loads it and uses it, or refuses it: nothing else may happen.
+void try_tokenizer(const std::string& text, uint64_t round, Count& count) {
+  static const std::vector<std::string> kAdded = {"<s>", "Yes"};
+  try {
+    const Tokenizer tokenizer = Tokenizer::from_json(text);
+    ++count.loaded;
+    const auto ids = tokenizer.encode(random_string(round, kAdded) + "abc xx 's Yes <s> ½ﬁＡ");
+    for (const int32_t id : ids) {
+      if (id < 0 || static_cast<size_t>(id) >= tokenizer.size()) FAIL(round << ": id " << id);
+    }
+    tokenizer.decode(ids, round % 2 == 0);
+  } catch (const Error& error) {
+    ++count.refused;
+    if (error.code != ExitCode::bad_input) FAIL(round << ": " << error.what());
+  } catch (const std::exception& error) {
+    FAIL("round " << round << ": " << error.what() << "\n" << escaped(text.substr(0, 3000)));
+  }
+}
+
+}  // namespace
+
 TEST_CASE("2,000 mutations of a tokenizer.json load or are refused") {
   const json original = every_part();
   REQUIRE_NOTHROW(Tokenizer::from_json(original.dump()));
-  const std::vector<std::string> added = {"<s>", "Yes"};
-  size_t loaded = 0, refused = 0;
+  Count count;
   for (uint64_t round = 0; round < 2000; round += kStride == 1 ? 1 : 2) {
     Draws draws(round * 977 + 5);
     json j = original;
     for (uint32_t left = 1 + draws.below(3); left > 0; --left) mutate_value(j, draws);
     std::string text = j.dump(-1, ' ', false, json::error_handler_t::replace);
     if (draws.below(3) == 0) mutate_bytes(text, draws);
-    try {
-      const Tokenizer tokenizer = Tokenizer::from_json(text);
-      ++loaded;
-      const auto ids = tokenizer.encode(random_string(round, added) + "abc xx 's Yes <s>");
-      for (const int32_t id : ids) {
-        if (id < 0 || static_cast<size_t>(id) >= tokenizer.size()) FAIL(round << ": id " << id);
-        tokenizer.token_bytes(id);
-      }
-      tokenizer.decode(ids, round % 2 == 0);
-    } catch (const Error& error) {
-      ++refused;
-      if (error.code != ExitCode::bad_input) FAIL(round << ": " << error.what());
-    } catch (const std::exception& error) {
-      FAIL("round " << round << ": " << error.what() << "\n" << escaped(text.substr(0, 3000)));
-    }
+    try_tokenizer(text, round, count);
   }
-  INFO(loaded << " loaded, " << refused << " refused");
-  CHECK(loaded > 50);
-  CHECK(refused > 50);
+  CHECK(count.loaded > 50);
+  CHECK(count.refused > 50);
+}
+
+TEST_CASE("1,000 mutations of a Unigram tokenizer.json and of its charsmap load or are refused") {
+  json original = json::parse(read_file(golden_dir() / "unigram.json"));
+  original["pre_tokenizer"] = json::parse(
+      R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true})");
+  original["model"]["byte_fallback"] = true;
+  REQUIRE_NOTHROW(Tokenizer::from_json(original.dump()));
+  Count count;
+  for (uint64_t round = 0; round < 1000; round += kStride == 1 ? 1 : 2) {
+    Draws draws(round * 131 + 7);
+    json j = original;
+    json& charsmap = j["normalizer"]["normalizers"][0]["precompiled_charsmap"];
+    if (round % 2 == 0) {
+      std::string& map = charsmap.get_ref<std::string&>();
+      static constexpr std::string_view kDigits = "AQgwz/+09B";
+      for (uint32_t left = 1 + draws.below(40); left > 0; --left) {
+        map[draws.below(map.size())] = kDigits[draws.below(kDigits.size())];
+      }
+      if (draws.below(8) == 0) map.resize(draws.below(map.size()));
+    } else {
+      for (uint32_t left = 1 + draws.below(3); left > 0; --left) mutate_value(j, draws);
+    }
+    try_tokenizer(j.dump(-1, ' ', false, json::error_handler_t::replace), round, count);
+  }
+  CHECK(count.loaded > 50);
+  CHECK(count.refused > 50);
 }
