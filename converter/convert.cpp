@@ -7,7 +7,10 @@
 
 #include "converter/convert_report.h"
 #include "converter/lower/fusion_report.h"
+#include "converter/lower/integer_codes.h"
 #include "converter/lower/lower.h"
+#include "converter/onnx/decoder_check.h"
+#include "converter/onnx/expand.h"
 #include "converter/onnx/hf_config.h"
 #include "converter/onnx/import.h"
 #include "converter/package/temporary_file.h"
@@ -17,7 +20,9 @@
 #include "converter/quant/encode.h"
 #include "converter/shape/infer.h"
 #include "converter/verify.h"
+#include "converter/verify_chunks.h"
 #include "runtime/base/error.h"
+#include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
 namespace pocket {
@@ -114,6 +119,16 @@ void check_tokenizer(const onnx_import::HfConfig& config, int64_t vocab) {
   }
 }
 
+void check_chat_template(const std::string& source) {
+  try {
+    const ChatTemplate parsed(source);
+  } catch (const Error& error) {
+    throw Error(error.code, std::string(error.what()) +
+                                "; take chat_template out of the model's folder to convert it "
+                                "without one.");
+  }
+}
+
 Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportReport& source,
                        const onnx_import::HfConfig& config, const Program& program,
                        Progress& progress) {
@@ -130,7 +145,11 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
       manifest.tokenizer_config_json = compact(config.tokenizer_config_json);
     }
   }
-  manifest.chat_template = config.chat_template;
+  if (!config.chat_template.empty()) {
+    check_chat_template(config.chat_template);
+    manifest.chat_template = config.chat_template;
+    manifest.chat_tokens = config.chat_tokens;
+  }
   const bool grouped = options.weights == Encoding::int4 || options.weights == Encoding::m0e4;
   manifest.provenance = {{"source", std::filesystem::path(source.model_file).filename().string()},
                          {"producer", source.producer},
@@ -149,21 +168,41 @@ void write_report(const std::string& path, const std::string& text) {
   file.commit();
 }
 
+// Codes that the model's file already holds stay as they are, where a 4-bit format can take them.
+CodeReader code_reader(const WeightSource& source, const WeightFormat& format) {
+  if (!format.four_bit() || !holds_integer_codes(source, format.group)) return {};
+  return [&source, group = format.group](int64_t first, int64_t count, uint8_t* codes,
+                                         float* scales, float* zeros) {
+    read_integer_codes(source, group, first, count, codes, scales, zeros);
+  };
+}
+
 void encode_weights(const ConvertOptions& options, const std::vector<LoweredWeight>& weights,
                     Progress& progress, PackageWriter& writer, ConvertReport& report) {
-  int64_t done = 0;
+  int64_t done = 0, requantised = 0;
   for (const LoweredWeight& weight : weights) {
     const WeightFormat format = format_of(weight, options);
     writer.begin_weight(weight.name, weight.shape, format);
     report.roles.push_back(weight.role);
+    if (format.four_bit() && !weight.source.parts().empty() &&
+        !holds_integer_codes(weight.source, format.group) &&
+        weight.source.parts().front().data.quantised) {
+      ++requantised;
+    }
     report.errors.push_back(encode_weight(
         weight.name, format,
         [&](int64_t first, int64_t count, float* out) {
           weight.source.read_rows(first, count, out);
         },
         [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); },
-        kThreads));
+        kThreads, code_reader(weight.source, format)));
     progress.count(++done, static_cast<int64_t>(weights.size()), weight.name);
+  }
+  if (requantised > 0) {
+    progress.note(std::to_string(requantised) +
+                  " tensors that the export holds quantised are quantised again: their codes are "
+                  "not 4-bit or lie in blocks that groups of " +
+                  std::to_string(options.group_size) + " do not divide.");
   }
 }
 
@@ -180,14 +219,25 @@ void convert(const ConvertOptions& options) {
   progress.stage("importing " + options.input);
   onnx_import::ImportOptions import_options;
   import_options.external_data_may_be_absent = options.shapes_only;
+  import_options.expand_operators = false;  // --verify runs the graph as the file has it
   ir::Graph graph = onnx_import::import_model(options.input, &report.source, import_options);
   for (const std::string& note : report.source.notes) progress.note(note);
   dump.graph("import", graph);
-  const LowerOptions lowering = lower_options(options, report.source);
+  LowerOptions lowering = lower_options(options, report.source);
   const onnx_import::HfConfig config = onnx_import::read_hf_config(report.source.folder);
 
   progress.stage("inferring shapes of " + std::to_string(report.source.nodes) + " nodes");
-  const ir::Graph imported = options.verify ? graph : ir::Graph();
+  ir::Graph imported = options.verify ? graph : ir::Graph();
+  if (options.shapes_only) {
+    onnx_import::require_language_model(graph);
+  } else {
+    onnx_import::require_decoder(graph);
+  }
+  std::vector<std::string> expansion_notes;
+  if (!options.shapes_only) onnx_import::expand_operators(graph, &expansion_notes);
+  for (const std::string& note : expansion_notes) progress.note(note);
+  // What dropping an export's own rounding of activations changes is no error of the passes.
+  if (options.verify && onnx_import::rounds_activations(imported)) imported = graph;
   report.shapes = shape::infer_shapes(graph);
   dump.graph("shapes", graph);
   if (options.shapes_only) {
@@ -198,6 +248,7 @@ void convert(const ConvertOptions& options) {
   }
   shape::require_resolved(report.shapes);
   const DispatchCounts before = count_before_fusion(graph);
+  const bool remembers = !graph.states.empty();
 
   const auto pass_count = static_cast<int64_t>(pass_list().size());
   progress.stage("rewriting with " + std::to_string(pass_count) + " passes");
@@ -211,9 +262,22 @@ void convert(const ConvertOptions& options) {
   };
   report.passes = run_passes(graph, pass_options, hooks);
 
+  lowering.max_context = std::min(lowering.max_context, report.passes.max_context);
+  if (options.context > lowering.max_context) {
+    throw Error(ExitCode::usage, "--context " + std::to_string(options.context) + " exceeds the " +
+                                     std::to_string(lowering.max_context) +
+                                     " positions that the model's tables reach: choose fewer.");
+  }
+
   progress.stage("lowering and planning memory");
   const Lowered lowered = lower(graph, lowering);
+  if (!remembers) onnx_import::require_recognised_states(lowered.unfused.size());
+  if (!lowered.unfused.empty()) {
+    progress.stage("computing the blocks that were not recognised in one call and in chunks");
+    require_chunks_agree(graph);
+  }
   dump.program(lowered.program);
+  report.unfused = lowered.unfused;
   report.dispatches = fusion_report_json(before, count_after_fusion(lowered.program));
   Manifest manifest = make_manifest(options, report.source, config, lowered.program, progress);
 

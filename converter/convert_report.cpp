@@ -48,6 +48,10 @@ json ConvertReport::to_json(const Package& package) const {
   out["passes"] = rewrites.at("passes");
   out["notes"] = rewrites.at("notes");
   out["dispatches"] = dispatches;
+  out["unfused"] = json::array();
+  for (const UnfusedNode& node : unfused) {
+    out["unfused"].push_back({{"operator", node.op}, {"node", node.name}});
+  }
   out["weights"] = json::array();
   uint64_t weight_bytes = 0;
   for (size_t i = 0; i < manifest.weights.size(); ++i) {
@@ -101,6 +105,13 @@ std::string ConvertReport::summary(const Package& package) const {
                    static_cast<double>(sum.bytes) / 1e6);
     const json ratio = signal_to_noise(sum.error);
     if (!ratio.is_null()) text += format(", signal to noise %.1f dB", ratio.get<double>());
+    text += "\n";
+  }
+  if (!unfused.empty()) {
+    std::map<std::string, int> operators;
+    for (const UnfusedNode& node : unfused) ++operators[node.op];
+    text += format("  %zu nodes were not recognised and run as plain operators:", unfused.size());
+    for (const auto& [op, count] : operators) text += format(" %s x%d", op.c_str(), count);
     text += "\n";
   }
   if (verify) {

@@ -21,6 +21,7 @@ struct ConvertReport {
   shape::InferReport shapes;
   PassReport passes;
   nlohmann::json dispatches;       // fusion_report_json
+  std::vector<UnfusedNode> unfused;
   std::vector<WeightRole> roles;   // by weight
   std::vector<QuantError> errors;  // by weight
   std::optional<VerifyResult> verify;

@@ -23,8 +23,8 @@ scripts/build.sh ci
 step "validation layers, synchronisation across submits"
 scripts/validate.sh build/ci
 for width in 128 512; do
-  step "tests on the device, subgroups of $((width / 32))"
-  LP_NATIVE_VECTOR_WIDTH=$width ctest --preset ci -j "$(nproc)" -L device
+  step "tests of kernels, subgroups of $((width / 32))"
+  LP_NATIVE_VECTOR_WIDTH=$width ctest --preset ci -j "$(nproc)" -L every-width
 done
 step "all tests"
 ctest --preset ci -j "$(nproc)"

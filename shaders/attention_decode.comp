@@ -1,7 +1,7 @@
 // Attention of one activation row: a workgroup a head. The positions are split over the lanes, a
 // tile of as many positions as lanes at a time (streamed softmax); then lanes own element pairs of
 // the output and subsets of the tile, which meet in a second reduction. Reads the states in place;
-// bound by their bandwidth, linear in the context.
+// bound by their bandwidth, linear in the context or in the window.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/subgroup.glsl"
@@ -9,6 +9,7 @@
 #include "common/step_record.glsl"
 #include "common/words.glsl"
 #include "common/reduce.glsl"
+#include "common/activation.glsl"
 #include "common/attention.glsl"
 
 const uint SUBSETS = LOCAL_SIZE / WORDS;  // the local size is at least WORDS
@@ -47,10 +48,13 @@ void main() {
   float highest = kLow;
   float sum = 0.0;  // of this lane's positions
   vec2 mix_sum = vec2(0.0);
-  for (uint tile = 0u; tile < end; tile += LOCAL_SIZE) {
+  float slope = SLOPED != 0u ? slopes[head] : 0.0;
+  for (uint tile = window_begin(end); tile < end; tile += LOCAL_SIZE) {
     uint position = tile + lane;
     bool valid = position < end;
     float s = score(min(position, end - 1u), kv_head);
+    if (CAPPED != 0u) s = push.soft_cap * safe_tanh(s / push.soft_cap);
+    if (SLOPED != 0u) s -= slope * float(end - 1u - min(position, end - 1u));
     float tile_highest = max(highest, workgroup_max(valid ? s : kLow));
     float shrink = exp(highest - tile_highest);
     highest = tile_highest;

@@ -10,6 +10,7 @@
 #include "common/step_record.glsl"
 #include "common/words.glsl"
 #include "common/reduce.glsl"
+#include "common/activation.glsl"
 #include "common/attention.glsl"
 
 layout(constant_id = 6) const uint QUERIES = 4u;  // multiple of 4
@@ -43,10 +44,17 @@ void main() {
   barrier();
 
   uvec4 ends[QUADS];  // positions that each query sees
+  uvec4 begins[QUADS];
+  vec4 slope[QUADS];
   vec4 highest[QUADS], sum[QUADS], mix_x[QUADS], mix_y[QUADS];
   for (uint c = 0u; c < QUADS; ++c) {
     uvec4 r = min(uvec4(first + 4u * c) + uvec4(0u, 1u, 2u, 3u), uvec4(count - 1u));
     ends[c] = min(uvec4(past + 1u) + r / group, uvec4(push.context));
+    if (WINDOWED != 0u) begins[c] = ends[c] - min(ends[c], uvec4(push.window));
+    if (SLOPED != 0u) {
+      uvec4 head = uvec4(kv_head * group) + r % group;
+      slope[c] = vec4(slopes[head.x], slopes[head.y], slopes[head.z], slopes[head.w]);
+    }
     highest[c] = vec4(kLow);
     sum[c] = vec4(0.0);
     mix_x[c] = vec4(0.0);
@@ -56,7 +64,8 @@ void main() {
   uint subset = lane / WORDS;
   uint word = lane - subset * WORDS;
 
-  for (uint tile = 0u; tile < end; tile += LOCAL_SIZE) {
+  uint begin = window_begin(min(past + 1u + first / group, push.context));
+  for (uint tile = begin; tile < end; tile += LOCAL_SIZE) {
     uint position = tile + lane;
     uint base = state_row(min(position, end - 1u), kv_head);
     vec4 s[QUADS];
@@ -76,7 +85,17 @@ void main() {
     }
     for (uint c = 0u; c < QUADS; ++c) {
       bvec4 valid = lessThan(uvec4(position), ends[c]);
-      vec4 masked = mix(vec4(kLow), s[c], valid);
+      if (WINDOWED != 0u) {
+        bvec4 seen = greaterThanEqual(uvec4(position), begins[c]);
+        valid = bvec4(valid.x && seen.x, valid.y && seen.y, valid.z && seen.z, valid.w && seen.w);
+      }
+      vec4 value = s[c];
+      if (CAPPED != 0u) {
+        vec4 x = value / push.soft_cap;
+        value = push.soft_cap * vec4(safe_tanh(x.x), safe_tanh(x.y), safe_tanh(x.z), safe_tanh(x.w));
+      }
+      if (SLOPED != 0u) value -= slope[c] * (vec4(ends[c]) - 1.0 - float(position));
+      vec4 masked = mix(vec4(kLow), value, valid);
       vec4 next = max(highest[c], workgroup_max(masked));
       vec4 shrink = exp(highest[c] - next);
       highest[c] = next;

@@ -7,7 +7,7 @@
 #include "common/words.glsl"
 #include "common/activation.glsl"
 
-layout(constant_id = 1) const uint OPERATION = 0u;  // 0 act(a * scale), 1 a + b, 2 a * b, 3 select
+layout(constant_id = 1) const uint OPERATION = 0u;  // 0 act(a * scale), 1 a + b, 2 a * b, 3 select, 4 a - b, 5 a / b
 layout(constant_id = 2) const uint A_F16 = 0u;
 layout(constant_id = 3) const uint B_F16 = 0u;
 layout(constant_id = 4) const uint OUT_F16 = 0u;
@@ -42,10 +42,13 @@ void main() {
   vec2 value = vec2(load_a(a_index), load_a(a_index + next));
   if (OPERATION == 0u) {
     value = vec2(activate(ACTIVATION, value.x * push.scale), activate(ACTIVATION, value.y * push.scale));
-  } else if (OPERATION == 1u || OPERATION == 2u) {
+  } else if (OPERATION != 3u) {
     uint b_index = B_IS_ROW != 0u ? column : out_index;
     vec2 other = vec2(load_b(b_index), load_b(b_index + next));
-    value = OPERATION == 1u ? value + other : value * other;
+    if (OPERATION == 1u) value += other;
+    if (OPERATION == 2u) value *= other;
+    if (OPERATION == 4u) value -= other;
+    if (OPERATION == 5u) value /= other;
   }
   STORE2(out_words, OUT_F16, out_index, value, second)
 }

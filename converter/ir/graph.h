@@ -34,13 +34,19 @@ enum class ElementType : uint8_t {
   u64,
   boolean,
   i4,
-  u4
+  u4,
+  f8e4m3fn,
+  f8e4m3fnuz,
+  f8e5m2,
+  f8e5m2fnuz
 };
 size_t element_bits(ElementType);
 const char* element_name(ElementType);
 bool is_integer_type(ElementType);  // integers and booleans
 bool is_float_type(ElementType);
 ElementType element_from_onnx(int64_t data_type);  // TensorProto.DataType; undefined when unknown
+
+struct QuantisedMatrix;
 
 // Bytes of a constant: inline (owned) or a range of the mapped external file (shared, not copied).
 struct TensorData {
@@ -49,15 +55,46 @@ struct TensorData {
   std::shared_ptr<const void> owner;  // keeps `bytes` alive
   const std::byte* bytes = nullptr;   // little-endian, row-major
   size_t byte_size = 0;
+  // Set for a float matrix that the file holds as integer codes. Then `bytes` is null, `byte_size`
+  // is 0, and the values are read by as_floats() or read_floats().
+  std::shared_ptr<const QuantisedMatrix> quantised;
 
   int64_t elements() const;  // product of the shape; Error(bad_input) when negative or too large
-  std::vector<float> as_floats() const;      // any float or integer type
+  std::vector<float> as_floats() const;  // any float or integer type
+  // Elements [first, first + count) in row-major order, without converting the rest.
+  void read_floats(int64_t first, int64_t count, float* out) const;
   std::vector<int64_t> as_integers() const;  // any integer or boolean type; Error(bad_input) else
   static TensorData from_floats(std::vector<int64_t> shape, std::vector<float>);
   static TensorData from_integers(std::vector<int64_t> shape, std::vector<int64_t>);
   // Little-endian bytes of `type`, owned. The size must be that of the shape.
   static TensorData from_bytes(ElementType type, std::vector<int64_t> shape,
                                std::vector<std::byte> data);
+  // A constant of the float type `type` and the shape [rows, columns]. Throws Error(bad_input) when
+  // codes, scales or zero points are fewer than the geometry needs.
+  static TensorData from_quantised(ElementType type, QuantisedMatrix);
+};
+
+// Integer codes of a matrix with one scale and one zero point per block of row_block x
+// column_block elements: value = scale * (code - zero). Nothing is expanded: codes, scales and
+// zero points stay where they lie in the file.
+struct QuantisedMatrix {
+  int64_t rows = 0, columns = 0;
+  TensorData codes;         // i4, u4, i8, u8 or an 8-bit float, read as one line of elements
+  int64_t code_stride = 0;  // elements from one row of codes to the next
+  int64_t row_block = 1, column_block = 1;
+  TensorData scales;                // floats; [row blocks, column blocks] without gaps
+  std::optional<TensorData> zeros;  // integers or floats in the same order
+  int64_t zero_stride = 0;          // elements from one row of zero points to the next
+  float default_zero = 0;           // without zero points
+
+  int64_t row_blocks() const { return (rows + row_block - 1) / row_block; }
+  int64_t column_blocks() const { return (columns + column_block - 1) / column_block; }
+  bool present() const;  // false when external data was not read
+  // Row-major elements [first, first + count) as floats.
+  void read_floats(int64_t first, int64_t count, float* out) const;
+  float code(int64_t row, int64_t column) const;
+  float scale(int64_t row, int64_t column) const;
+  float zero(int64_t row, int64_t column) const;
 };
 
 using ValueId = int32_t;

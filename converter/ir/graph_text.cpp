@@ -44,6 +44,8 @@ void write_value(std::ostream& out, const Value& value) {
     const TensorData& data = *value.constant;
     if (data.bytes == nullptr && data.byte_size > 0) {
       out << " = absent";
+    } else if (data.quantised) {
+      out << " = " << element_name(data.quantised->codes.type) << " codes";
     } else if (is_integer_type(data.type) && data.elements() <= static_cast<int64_t>(kListed)) {
       out << " = ";
       write_list(out, data.as_integers(), [&](int64_t x) { out << x; });

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "converter/ir/float8.h"
 #include "converter/ir/graph.h"
 #include "runtime/base/error.h"
 
@@ -25,13 +26,12 @@ int nibble(const std::byte* bytes, int64_t index) {  // two to a byte, the low o
   return static_cast<int>(index % 2 == 0 ? byte & 15u : byte >> 4);
 }
 
-// Calls store(index, value) for every element, with the value in its natural C++ type.
+// Calls store(index, value) for the elements [first, end), with the value in its natural C++ type.
 template <typename Store>
-void for_each(const TensorData& data, Store store) {
-  const int64_t count = data.elements();
+void for_each(const TensorData& data, int64_t first, int64_t end, Store store) {
   auto run = [&](auto sample) {
     using T = decltype(sample);
-    for (int64_t i = 0; i < count; ++i) store(i, load<T>(data.bytes, i));
+    for (int64_t i = first; i < end; ++i) store(i, load<T>(data.bytes, i));
   };
   switch (data.type) {
     case ElementType::f32:
@@ -39,12 +39,12 @@ void for_each(const TensorData& data, Store store) {
     case ElementType::f64:
       return run(double{});
     case ElementType::f16:
-      for (int64_t i = 0; i < count; ++i) {
+      for (int64_t i = first; i < end; ++i) {
         store(i, static_cast<float>(std::bit_cast<Eigen::half>(load<uint16_t>(data.bytes, i))));
       }
       return;
     case ElementType::bf16:
-      for (int64_t i = 0; i < count; ++i) {
+      for (int64_t i = first; i < end; ++i) {
         store(i, std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(data.bytes, i)) << 16));
       }
       return;
@@ -65,15 +65,23 @@ void for_each(const TensorData& data, Store store) {
     case ElementType::u64:
       return run(uint64_t{});
     case ElementType::boolean:
-      for (int64_t i = 0; i < count; ++i) {
+      for (int64_t i = first; i < end; ++i) {
         store(i, static_cast<uint8_t>(data.bytes[i] != std::byte{0}));
       }
       return;
     case ElementType::u4:
-      for (int64_t i = 0; i < count; ++i) store(i, nibble(data.bytes, i));
+      for (int64_t i = first; i < end; ++i) store(i, nibble(data.bytes, i));
       return;
     case ElementType::i4:
-      for (int64_t i = 0; i < count; ++i) store(i, (nibble(data.bytes, i) ^ 8) - 8);
+      for (int64_t i = first; i < end; ++i) store(i, (nibble(data.bytes, i) ^ 8) - 8);
+      return;
+    case ElementType::f8e4m3fn:
+    case ElementType::f8e4m3fnuz:
+    case ElementType::f8e5m2:
+    case ElementType::f8e5m2fnuz:
+      for (int64_t i = first; i < end; ++i) {
+        store(i, float8_value(data.type, static_cast<uint8_t>(data.bytes[i])));
+      }
       return;
     case ElementType::undefined:
       break;
@@ -82,6 +90,7 @@ void for_each(const TensorData& data, Store store) {
 }
 
 void check_size(const TensorData& data) {
+  if (data.quantised) return;  // checked when it was made
   const auto bits = static_cast<uint64_t>(data.elements()) * element_bits(data.type);
   if ((bits + 7) / 8 != data.byte_size || (data.byte_size > 0 && data.bytes == nullptr)) {
     throw Error(ExitCode::bad_input,
@@ -116,6 +125,10 @@ size_t element_bits(ElementType type) {
     case ElementType::i8:
     case ElementType::u8:
     case ElementType::boolean:
+    case ElementType::f8e4m3fn:
+    case ElementType::f8e4m3fnuz:
+    case ElementType::f8e5m2:
+    case ElementType::f8e5m2fnuz:
       return 8;
     case ElementType::f16:
     case ElementType::bf16:
@@ -135,9 +148,10 @@ size_t element_bits(ElementType type) {
 }
 
 const char* element_name(ElementType type) {
-  static constexpr const char* kNames[] = {"undefined", "f32",  "f16", "bf16", "f64", "i8",
-                                           "u8",        "i16",  "u16", "i32",  "u32", "i64",
-                                           "u64",       "bool", "i4",  "u4"};
+  static constexpr const char* kNames[] = {
+      "undefined", "f32", "f16",      "bf16",       "f64",    "i8",        "u8",
+      "i16",       "u16", "i32",      "u32",        "i64",    "u64",       "bool",
+      "i4",        "u4",  "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz"};
   const auto index = static_cast<size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "undefined";
 }
@@ -170,12 +184,20 @@ ElementType element_from_onnx(int64_t data_type) {
       return ElementType::u64;
     case 16:
       return ElementType::bf16;
+    case 17:
+      return ElementType::f8e4m3fn;
+    case 18:
+      return ElementType::f8e4m3fnuz;
+    case 19:
+      return ElementType::f8e5m2;
+    case 20:
+      return ElementType::f8e5m2fnuz;
     case 21:
       return ElementType::u4;
     case 22:
       return ElementType::i4;
     default:
-      return ElementType::undefined;  // strings, complex and 8-bit floats
+      return ElementType::undefined;  // strings and complex numbers
   }
 }
 
@@ -186,6 +208,10 @@ bool is_integer_type(ElementType type) {
     case ElementType::f16:
     case ElementType::bf16:
     case ElementType::f64:
+    case ElementType::f8e4m3fn:
+    case ElementType::f8e4m3fnuz:
+    case ElementType::f8e5m2:
+    case ElementType::f8e5m2fnuz:
       return false;
     default:
       return true;
@@ -214,14 +240,31 @@ int64_t TensorData::elements() const {
 }
 
 std::vector<float> TensorData::as_floats() const {
-  check_size(*this);
   std::vector<float> out(static_cast<size_t>(elements()));
-  if (type == ElementType::f32) {
-    if (!out.empty()) std::memcpy(out.data(), bytes, byte_size);
-    return out;
-  }
-  for_each(*this, [&](int64_t i, auto x) { out[static_cast<size_t>(i)] = static_cast<float>(x); });
+  read_floats(0, elements(), out.data());
   return out;
+}
+
+void TensorData::read_floats(int64_t first, int64_t count, float* out) const {
+  check_size(*this);
+  if (first < 0 || count < 0 || first > elements() - count) {
+    throw Error(ExitCode::bad_input, "a constant of " + std::to_string(elements()) +
+                                         " elements is read from " + std::to_string(first) +
+                                         " for " + std::to_string(count) + " elements.");
+  }
+  if (quantised) {
+    quantised->read_floats(first, count, out);
+    return;
+  }
+  if (type == ElementType::f32) {
+    if (count > 0) {
+      std::memcpy(out, bytes + static_cast<size_t>(first) * sizeof(float),
+                  static_cast<size_t>(count) * sizeof(float));
+    }
+    return;
+  }
+  for_each(*this, first, first + count,
+           [&](int64_t i, auto x) { out[i - first] = static_cast<float>(x); });
 }
 
 std::vector<int64_t> TensorData::as_integers() const {
@@ -232,7 +275,7 @@ std::vector<int64_t> TensorData::as_integers() const {
                                          "again.");
   }
   std::vector<int64_t> out(static_cast<size_t>(elements()));
-  for_each(*this, [&](int64_t i, auto x) {
+  for_each(*this, 0, elements(), [&](int64_t i, auto x) {
     if constexpr (!std::is_floating_point_v<decltype(x)>) {
       out[static_cast<size_t>(i)] = static_cast<int64_t>(x);
     }

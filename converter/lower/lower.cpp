@@ -5,6 +5,7 @@
 #include <set>
 
 #include "converter/lower/layers.h"
+#include "converter/lower/lower_generic.h"
 #include "converter/lower/lower_node.h"
 #include "converter/lower/plan_memory.h"
 #include "converter/lower/program_builder.h"
@@ -78,11 +79,15 @@ std::set<NodeId> head_nodes(const Graph& graph, const std::vector<NodeId>& nodes
   return head;
 }
 
+std::string full_name(const Node& node) {
+  return node.domain.empty() ? node.op : node.domain + "." + node.op;
+}
+
 std::string list_unsupported(const Graph& graph, const std::vector<NodeId>& nodes) {
   std::map<std::string, std::string> by_operator;
   for (const NodeId id : nodes) {
     const Node& node = graph.node(id);
-    std::string& names = by_operator[node.domain.empty() ? node.op : node.domain + "." + node.op];
+    std::string& names = by_operator[full_name(node)];
     names += (names.empty() ? "" : ", ") + (node.name.empty() ? "(unnamed)" : node.name);
   }
   std::string text;
@@ -131,7 +136,13 @@ void add_operators(const Graph& graph, const NodeContext& context, const std::ve
   std::vector<NodeId> unsupported;
   for (size_t i = 0; i < by_layer.size(); ++i) {
     for (const NodeId id : by_layer[i]) {
-      if (!lower_node(context, id, builder)) unsupported.push_back(id);
+      if (lower_node(context, id, builder)) continue;
+      const Node& node = graph.node(id);
+      if (lower_generic(context, id, builder)) {
+        builder.lowered.unfused.push_back({full_name(node), node.name});
+      } else {
+        unsupported.push_back(id);
+      }
     }
     const bool is_head = i + 1 == by_layer.size();
     builder.end_segment(i == 0    ? "embedding"

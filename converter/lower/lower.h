@@ -32,8 +32,14 @@ struct LowerOptions {
   int64_t default_chunk = 0;    // 0: 128, at most the context
 };
 
+// A node that no fused operator computes: it runs as generic operators.
+struct UnfusedNode {
+  std::string op, name;
+};
+
 struct Lowered {
   Program program;                     // planned and verified
+  std::vector<UnfusedNode> unfused;    // in order
   std::vector<LoweredWeight> weights;  // parallel to program.weights
 };
 

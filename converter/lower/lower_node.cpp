@@ -1,5 +1,6 @@
 #include "converter/lower/lower_node.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <optional>
@@ -45,18 +46,39 @@ bool same_shape(const Graph& graph, ValueId a, ValueId b) {
 }
 
 std::optional<Activation> activation_of(const std::string& name) {
-  static const std::array<std::pair<const char*, Activation>, 7> kNames = {{
-      {"none", Activation::none},
-      {"relu", Activation::relu},
-      {"gelu_erf", Activation::gelu_erf},
-      {"gelu_tanh", Activation::gelu_tanh},
-      {"silu", Activation::silu},
-      {"tanh", Activation::tanh},
-      {"sigmoid", Activation::sigmoid},
-  }};
-  for (const auto& [known, activation] : kNames) {
-    if (name == known) return activation;
+  for (int i = 0; i <= static_cast<int>(kLastActivation); ++i) {
+    const auto activation = static_cast<Activation>(i);
+    if (name == activation_name(activation)) return activation;
   }
+  return std::nullopt;
+}
+
+// Operators of the exchange format that compute one element from one.
+std::optional<Activation> function_of(const std::string& op) {
+  static const std::array<std::pair<const char*, Activation>, 11> kOperators = {{
+      {"Relu", Activation::relu},
+      {"Tanh", Activation::tanh},
+      {"Sigmoid", Activation::sigmoid},
+      {"Exp", Activation::exp},
+      {"Log", Activation::log},
+      {"Sqrt", Activation::sqrt},
+      {"Neg", Activation::neg},
+      {"Abs", Activation::abs},
+      {"Softplus", Activation::softplus},
+      {"Reciprocal", Activation::reciprocal},
+      {"Erf", Activation::erf},
+  }};
+  for (const auto& [known, activation] : kOperators) {
+    if (op == known) return activation;
+  }
+  return std::nullopt;
+}
+
+std::optional<BinaryKind> combination_of(const std::string& op) {
+  if (op == "Add") return BinaryKind::add;
+  if (op == "Mul") return BinaryKind::mul;
+  if (op == "Sub") return BinaryKind::sub;
+  if (op == "Div") return BinaryKind::div;
   return std::nullopt;
 }
 
@@ -77,12 +99,21 @@ class NodeLowering {
         node_.op == "Flatten") {
       return view();
     }
-    if (node_.op == "Add" || node_.op == "Mul") return combine();
-    if (node_.op == "Div") return divide();
-    return false;
+    if (!node_.domain.empty() || !reads_rows()) return false;
+    if (const auto kind = combination_of(node_.op)) return combine(*kind);
+    const auto function = function_of(node_.op);
+    return function && unary(0, 1.0f, *function);
   }
 
  private:
+  // The first operand lies in rows as the result does.
+  bool reads_rows() const {
+    return std::all_of(node_.inputs.begin(), node_.inputs.end(), [this](ValueId input) {
+      return input == kAbsent || is_constant(graph_, input) ||
+             (is_row_matrix(graph_, input) && builder_.find(input) != kNone);
+    });
+  }
+
   bool run_pocket() {
     if (node_.op == "Embed") return embed();
     if (node_.op == "Norm") return norm();
@@ -109,9 +140,16 @@ class NodeLowering {
     const std::vector<int64_t> rows = node_.integers("rows");
     std::vector<WeightInput> found;
     for (size_t i = first; i < first + count; ++i) {
-      found.push_back({node_.inputs.at(i + 3), transposed.at(i) != 0, first_row.at(i), rows.at(i)});
+      found.push_back(
+          {node_.inputs.at(i + 3), transposed.at(i) != 0, first_row.at(i), rows.at(i), factor(i)});
     }
     return found;
+  }
+
+  float factor(size_t part) const {
+    const auto given = node_.attributes.find("factors");
+    if (given == node_.attributes.end()) return 1.0f;
+    return std::get<std::vector<float>>(given->second).at(part);
   }
 
   bool embed() {
@@ -217,9 +255,17 @@ class NodeLowering {
     attributes.head_dim = static_cast<int32_t>(head_dim);
     attributes.scale = node_.real("scale", 1.0f);
 
+    const std::string name = module_name(node_.name + "/");
+    const WeightId slopes = builder_.vector(node_.inputs.at(7), name + ".slopes");
+    const WeightId q_norm = builder_.vector(node_.inputs.at(8), name + ".q_norm");
+    const WeightId k_norm = builder_.vector(node_.inputs.at(9), name + ".k_norm");
+    int32_t table = kNone;
+    if (node_.integer("rotary_dim", 0) > 0) table = builder_.rope_table(node_, name + ".angles");
+
     Operator& rotary = builder_.add(OpKind::rotary_kv, node_.name + "/rotary_kv");
     rotary.inputs = {in(0), in(1), in(2), keys, values};
     rotary.outputs = {queries};
+    rotary.weights = {q_norm, k_norm};
     rotary.attributes = attributes;
     rotary.attributes.scale = 1.0f;
     rotary.attributes.q_column = static_cast<int32_t>(node_.integer("q_column", 0));
@@ -227,14 +273,19 @@ class NodeLowering {
     rotary.attributes.v_column = static_cast<int32_t>(node_.integer("v_column", 0));
     rotary.attributes.rotary_dim = static_cast<int32_t>(node_.integer("rotary_dim", 0));
     rotary.attributes.interleaved = node_.integer("interleaved", 0) != 0;
-    if (rotary.attributes.rotary_dim > 0) {
-      const auto scale = static_cast<double>(node_.real("rotary_scale", 1.0f));
-      rotary.attributes.rope_table = builder_.rope_table(node_.inputs[5], scale);
+    rotary.attributes.rope_table = table;
+    rotary.attributes.norm =
+        node_.text("norm", "none") == "layer" ? NormKind::layer : NormKind::rms;
+    if (q_norm != kNone || k_norm != kNone) {
+      rotary.attributes.epsilon = node_.real("epsilon", 1e-5f);
     }
     Operator& attend = builder_.add(OpKind::attention, node_.name + "/attention");
     attend.inputs = {queries, keys, values};
     attend.outputs = {result};
+    attend.weights = {slopes};
     attend.attributes = attributes;
+    attend.attributes.window = static_cast<int32_t>(node_.integer("window", 0));
+    attend.attributes.soft_cap = node_.real("soft_cap", 0.0f);
     return true;
   }
 
@@ -257,40 +308,39 @@ class NodeLowering {
     return true;
   }
 
-  // a + b or a * b of two activations, or of one and a constant vector or scalar.
-  bool combine() {
-    const bool product = node_.op == "Mul";
+  // Of two activations, or of one and a constant vector or scalar.
+  bool combine(BinaryKind kind) {
     const size_t constant_side = is_constant(graph_, node_.inputs[1]) ? 1 : 0;
     const ValueId constant = node_.inputs[constant_side];
     if (!is_constant(graph_, constant)) {
-      return same_shape(graph_, node_.inputs[0], node_.inputs[1]) && binary(0, in(1), kNone);
+      return same_shape(graph_, node_.inputs[0], node_.inputs[1]) && binary(kind, 0, in(1), kNone);
     }
     const size_t other = 1 - constant_side;
+    const bool ordered = kind == BinaryKind::sub || kind == BinaryKind::div;
+    if (is_constant(graph_, node_.inputs[other]) || (ordered && constant_side == 0)) return false;
     if (const auto number = scalar(graph_, constant)) {
-      return product && unary(other, *number, Activation::none);
+      const float factor = kind == BinaryKind::div ? 1.0f / *number : *number;
+      const bool product = kind == BinaryKind::mul || kind == BinaryKind::div;
+      return product && std::isfinite(factor) && unary(other, factor, Activation::none);
     }
     const auto width = width_of(graph_, node_.inputs[other]);
     const ir::TensorData& data = *graph_.value(constant).constant;
     if (!width || data.shape.empty() || data.shape.back() != *width || data.elements() != *width) {
       return false;
     }
-    return binary(other, kNone,
-                  builder_.vector(constant, module_ + (product ? ".scale" : ".bias")));
+    const bool scales = kind == BinaryKind::mul || kind == BinaryKind::div;
+    return binary(kind, other, kNone,
+                  builder_.vector(constant, module_ + (scales ? ".scale" : ".bias")));
   }
 
-  bool binary(size_t first, TensorId second, WeightId weight) {
+  bool binary(BinaryKind kind, size_t first, TensorId second, WeightId weight) {
     const TensorId result = out();
     Operator& op = builder_.add(OpKind::binary, node_.name);
     op.inputs = {in(first), second};
     op.outputs = {result};
     op.weights = {weight};
-    op.attributes.binary = node_.op == "Mul" ? BinaryKind::mul : BinaryKind::add;
+    op.attributes.binary = kind;
     return true;
-  }
-
-  bool divide() {
-    const auto number = scalar(graph_, node_.inputs[1]);
-    return number && *number != 0.0f && unary(0, 1.0f / *number, Activation::none);
   }
 
   const NodeContext& context_;
@@ -339,6 +389,16 @@ std::set<ValueId> residual_values(const Graph& graph) {
       add(node.inputs[0]);
       add(node.inputs[1]);
       add(node.outputs[0]);
+    }
+  }
+  // The stream with a constant added or multiplied is still the stream.
+  for (const NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    if (!node.domain.empty() || !combination_of(node.op) || node.inputs.size() != 2) continue;
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      if (wide.contains(node.inputs[side]) && is_constant(graph, node.inputs[1 - side])) {
+        add(node.outputs[0]);
+      }
     }
   }
   // A view has the bytes of what it views.

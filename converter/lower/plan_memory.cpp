@@ -1,83 +1,89 @@
 #include "converter/lower/plan_memory.h"
 
-#include <limits>
-#include <optional>
+#include <algorithm>
 
+#include "converter/lower/packing.h"
+#include "runtime/base/checked.h"
 #include "runtime/program/lifetimes.h"
 
 namespace pocket {
 namespace {
 
-struct Block {
-  Expr capacity;
-  int64_t at_largest = 0;   // capacity when every symbol is at its maximum
-  int32_t busy_until = -1;  // last operator that needs the present tenant
-};
+constexpr uint64_t kSearches = 8;  // for each binding
 
-// Best fit among free blocks: the least waste, else the least growth, else a new block. A block
-// grows only when its capacity is proven to be at most the tensor, so its old tenants still fit.
-class Planner {
- public:
-  explicit Planner(const Ranges& symbols) : symbols_(symbols) {
-    for (const auto& [name, range] : symbols) largest_[name] = range.max;
+// Decode, a chunk of prefill with one row of logits and with all, the longest prompt in one piece.
+std::vector<Bindings> usual_bindings(const Program& program) {
+  std::vector<Bindings> list;
+  const auto clamp = [&](const char* name, int64_t value) {
+    const auto range = program.symbols.find(name);
+    return range == program.symbols.end() ? value
+                                          : std::clamp(value, range->second.min, range->second.max);
+  };
+  const int64_t context = clamp("context", std::max<int64_t>(1, program.default_context));
+  const int64_t chunk = std::max<int64_t>(1, program.default_chunk);
+  for (const auto& [tokens, rows] : std::initializer_list<std::pair<int64_t, int64_t>>{
+           {1, 1}, {chunk, 1}, {chunk, chunk}, {context, 1}}) {
+    list.push_back({{"tokens", clamp("tokens", tokens)},
+                    {"rows", clamp("rows", rows)},
+                    {"context", context},
+                    {"past", clamp("past", context)}});
   }
+  return list;
+}
 
-  int32_t place(const Expr& bytes, int32_t first_use, int32_t last_use) {
-    const int64_t size = bytes.evaluate(largest_);
-    std::optional<size_t> fitting, growing;
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const Block& block = blocks_[i];
-      if (block.busy_until >= first_use) continue;
-      if (prove_le(bytes, block.capacity, symbols_) == Proof::yes) {
-        if (!fitting || block.at_largest < blocks_[*fitting].at_largest) fitting = i;
-      } else if (prove_le(block.capacity, bytes, symbols_) == Proof::yes) {
-        if (!growing || block.at_largest > blocks_[*growing].at_largest) growing = i;
-      }
-    }
-    if (!fitting && growing) {
-      blocks_[*growing].capacity = bytes;
-      blocks_[*growing].at_largest = size;
-      fitting = growing;
-    }
-    if (!fitting) {
-      fitting = blocks_.size();
-      blocks_.push_back({bytes, size, -1});
-    }
-    blocks_[*fitting].busy_until = last_use;
-    return static_cast<int32_t>(*fitting);
+// The arena over the largest set of live tensors, in the worst of the bindings.
+double excess(const Program& program, const std::vector<Bindings>& bindings) {
+  double worst = 0;
+  for (const Bindings& binding : bindings) {
+    const auto bound =
+        static_cast<double>(std::max<uint64_t>(1, largest_live_set(program, binding)));
+    worst =
+        std::max(worst, static_cast<double>(evaluate_plan(program, binding).arena_bytes) / bound);
   }
-
-  std::vector<Expr> capacities() const {
-    std::vector<Expr> list;
-    for (const Block& block : blocks_) list.push_back(block.capacity);
-    return list;
-  }
-
- private:
-  const Ranges& symbols_;
-  Bindings largest_;
-  std::vector<Block> blocks_;
-};
+  return worst;
+}
 
 }  // namespace
 
 void plan_memory(Program& program) {
   Lifetimes lives = compute_lifetimes(program);
-  MemoryPlan plan;
-  plan.block_of.assign(program.tensors.size(), kNone);
-  Planner planner(program.symbols);
+  program.plan.first_use = std::move(lives.first_use);
+  program.plan.last_use = std::move(lives.last_use);
+  program.plan.order.clear();
+  std::vector<PackingRequest> requests;
   for (const Operator& op : program.operators) {
     for (const TensorId id : op.outputs) {
       if (id == kNone) continue;
       const auto tensor = static_cast<size_t>(id);
-      plan.block_of[tensor] = planner.place(program.tensors[tensor].bytes(),
-                                            lives.first_use[tensor], lives.last_use[tensor]);
+      requests.push_back({id, program.plan.first_use[tensor], program.plan.last_use[tensor], 0});
+      program.plan.order.push_back(id);
     }
   }
-  plan.block_bytes = planner.capacities();
-  plan.first_use = std::move(lives.first_use);
-  plan.last_use = std::move(lives.last_use);
-  program.plan = std::move(plan);
+  const std::vector<Bindings> bindings = usual_bindings(program);
+  std::vector<TensorId> best = program.plan.order;
+  double least = excess(program, bindings);
+  const auto consider = [&](std::vector<TensorId> order) {
+    program.plan.order = std::move(order);
+    const double found = excess(program, bindings);
+    if (found >= least) return;
+    least = found;
+    best = program.plan.order;
+  };
+  for (const Bindings& binding : bindings) {
+    for (PackingRequest& request : requests) {
+      const int64_t bytes =
+          program.tensors[static_cast<size_t>(request.id)].bytes().evaluate(binding);
+      request.bytes = checked_round_up(bytes, MemoryPlan::kAlignment);
+    }
+    for (const PackingOrder order :
+         {PackingOrder::execution, PackingOrder::largest_first, PackingOrder::longest_first}) {
+      consider(pack_greedily(requests, order));
+    }
+    for (uint64_t seed = 0; seed < kSearches && least > 1.0; ++seed) {
+      consider(pack_by_search(requests, seed));
+    }
+  }
+  program.plan.order = std::move(best);
 }
 
 }  // namespace pocket

@@ -1,5 +1,8 @@
-// The symbolic memory plan (papers.md 1.3): activations share blocks whose capacities are
-// expressions. A block is reused only where the proof says that the tensor fits for every binding.
+// The symbolic memory plan (papers.md 1.3): one arena for every binding of the symbols.
+//
+// Which bytes two tensors may share is decided by lifetimes, and where a tensor lies by a stacking
+// order (MemoryPlan), so that no binding can make two live tensors overlap. The order is the best
+// of several packings of the usual bindings.
 #pragma once
 
 #include "runtime/program/program.h"

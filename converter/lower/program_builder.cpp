@@ -36,14 +36,19 @@ std::string ProgramBuilder::unique(const std::string& wanted, std::set<std::stri
   return name;
 }
 
+TensorId ProgramBuilder::add_tensor(Tensor tensor) {
+  tensor.name = unique(tensor.name, tensor_names_);
+  lowered.program.tensors.push_back(std::move(tensor));
+  return static_cast<TensorId>(lowered.program.tensors.size() - 1);
+}
+
 TensorId ProgramBuilder::new_activation(const std::string& name, bool in_head, DType dtype,
                                         int64_t width) {
   Tensor tensor;
-  tensor.name = unique(name, tensor_names_);
+  tensor.name = name;
   tensor.dtype = dtype == DType::f16 && width % 2 != 0 ? DType::f32 : dtype;
   tensor.shape = {Expr::symbol(in_head ? "rows" : "tokens"), Expr(width)};
-  lowered.program.tensors.push_back(std::move(tensor));
-  return static_cast<TensorId>(lowered.program.tensors.size() - 1);
+  return add_tensor(std::move(tensor));
 }
 
 TensorId ProgramBuilder::activation(ir::ValueId value, bool in_head, DType dtype) {
@@ -75,12 +80,11 @@ void ProgramBuilder::alias(ir::ValueId view, ir::ValueId base) { tensors_[view] 
 TensorId ProgramBuilder::state(ir::ValueId past, int64_t kv_heads, int64_t head_dim) {
   if (const auto known = states_.find(past); known != states_.end()) return known->second;
   Tensor tensor;
-  tensor.name = unique(graph_.value(past).name, tensor_names_);
+  tensor.name = graph_.value(past).name;
   tensor.role = TensorRole::state;
   tensor.dtype = head_dim % 2 == 0 ? DType::f16 : DType::f32;
   tensor.shape = {Expr::symbol("context"), Expr(kv_heads), Expr(head_dim)};
-  lowered.program.tensors.push_back(std::move(tensor));
-  const auto id = static_cast<TensorId>(lowered.program.tensors.size() - 1);
+  const TensorId id = add_tensor(std::move(tensor));
   states_[past] = id;
   return id;
 }
@@ -94,12 +98,12 @@ WeightId ProgramBuilder::add_weight(LoweredWeight weight) {
 
 WeightId ProgramBuilder::matrix(const std::vector<WeightInput>& parts, const std::string& fallback,
                                 WeightRole role) {
-  std::vector<std::tuple<ir::ValueId, bool, int64_t, int64_t>> key;
+  std::vector<WeightInput::Key> key;
   std::vector<WeightPart> sources;
   for (const WeightInput& part : parts) {
     key.push_back(part.key());
-    sources.push_back(
-        {*graph_.value(part.value).constant, part.transposed, part.first_row, part.rows});
+    sources.push_back({*graph_.value(part.value).constant, part.transposed, part.first_row,
+                       part.rows, part.factor});
   }
   if (const auto known = matrices_.find(key); known != matrices_.end()) {
     LoweredWeight& shared = lowered.weights[static_cast<size_t>(known->second)];
@@ -138,14 +142,35 @@ WeightId ProgramBuilder::vector(ir::ValueId constant, const std::string& fallbac
   return id;
 }
 
-int32_t ProgramBuilder::rope_table(ir::ValueId inv_freq, double scale) {
+int32_t ProgramBuilder::rope_table(const ir::Node& attention, const std::string& name) {
+  const ir::ValueId angles = attention.inputs.at(5), far = attention.inputs.at(6);
+  const float scale = attention.real("rotary_scale", 1.0f);
+  const float far_scale = attention.real("far_scale", 1.0f);
+  const int64_t far_from = attention.integer("far_from", 0);
   const auto count = static_cast<int32_t>(lowered.program.rope_tables.size());
-  const auto [entry, is_new] = rope_tables_.try_emplace({inv_freq, scale}, count);
-  if (is_new) {
-    const std::vector<float> numbers = graph_.value(inv_freq).constant->as_floats();
-    lowered.program.rope_tables.push_back({{numbers.begin(), numbers.end()}, scale});
+  const auto [entry, is_new] =
+      rope_tables_.try_emplace({angles, far, scale, far_scale, far_from}, count);
+  if (!is_new) return entry->second;
+  RopeTable table;
+  table.scale = static_cast<double>(scale);
+  const auto numbers = [&](ir::ValueId value) {
+    const std::vector<float> floats = graph_.value(value).constant->as_floats();
+    return std::vector<double>(floats.begin(), floats.end());
+  };
+  if (graph_.value(angles).constant->shape.size() == 2) {
+    const int64_t rows = graph_.value(angles).constant->shape[0];
+    table.values_half = graph_.value(angles).constant->shape[1] / 2;
+    table.values = matrix({{angles, false, 0, rows}}, name, WeightRole::vector);
+  } else {
+    table.inv_freq = numbers(angles);
   }
-  return entry->second;
+  if (far != ir::kAbsent) {
+    table.long_inv_freq = numbers(far);
+    table.long_scale = static_cast<double>(far_scale);
+    table.long_from = far_from;
+  }
+  lowered.program.rope_tables.push_back(std::move(table));
+  return count;
 }
 
 Operator& ProgramBuilder::add(OpKind kind, const std::string& name) {

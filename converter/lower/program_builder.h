@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <tuple>
@@ -17,7 +18,9 @@ struct WeightInput {
   ir::ValueId value = ir::kAbsent;
   bool transposed = false;
   int64_t first_row = 0, rows = 0;
-  auto key() const { return std::tuple{value, transposed, first_row, rows}; }
+  float factor = 1.0f;
+  using Key = std::tuple<ir::ValueId, bool, int64_t, int64_t, float>;
+  Key key() const { return {value, transposed, first_row, rows, factor}; }
 };
 
 class ProgramBuilder {
@@ -28,6 +31,8 @@ class ProgramBuilder {
   TensorId activation(ir::ValueId value, bool in_head, DType dtype);
   TensorId find(ir::ValueId value) const;          // kNone when it has no tensor
   void alias(ir::ValueId view, ir::ValueId base);  // the same rows under another shape
+  void bind(ir::ValueId value, TensorId tensor) { tensors_[value] = tensor; }
+  TensorId add_tensor(Tensor tensor);  // its name is made unique
   TensorId new_activation(const std::string& name, bool in_head, DType dtype, int64_t width);
   TensorId state(ir::ValueId past, int64_t kv_heads, int64_t head_dim);
 
@@ -37,23 +42,27 @@ class ProgramBuilder {
                   WeightRole role);
   WeightId vector(ir::ValueId constant, const std::string& fallback);  // kNone for kAbsent
 
-  int32_t rope_table(ir::ValueId inv_freq, double scale);
+  // Of an Attention node; `name` names the weight of an explicit table.
+  int32_t rope_table(const ir::Node& attention, const std::string& name);
   Operator& add(OpKind kind, const std::string& name);
   // Ends a segment that holds the operators added since the last one; nothing when there are none.
   void end_segment(const std::string& name, Part part);
 
+  WeightId add_weight(LoweredWeight weight);  // its name is made unique
+
   Lowered lowered;
+  std::shared_ptr<void> generic;  // what lower_generic.cpp keeps between nodes
 
  private:
   std::string unique(const std::string& wanted, std::set<std::string>& taken) const;
-  WeightId add_weight(LoweredWeight weight);
 
   const ir::Graph& graph_;
   std::map<ir::ValueId, TensorId> tensors_;
   std::map<ir::ValueId, TensorId> states_;
-  std::map<std::vector<std::tuple<ir::ValueId, bool, int64_t, int64_t>>, WeightId> matrices_;
+  std::map<std::vector<WeightInput::Key>, WeightId> matrices_;
   std::map<ir::ValueId, WeightId> vectors_;
-  std::map<std::pair<ir::ValueId, double>, int32_t> rope_tables_;
+  using RopeKey = std::tuple<ir::ValueId, ir::ValueId, float, float, int64_t>;
+  std::map<RopeKey, int32_t> rope_tables_;
   std::set<std::string> tensor_names_, weight_names_, operator_names_;
 };
 

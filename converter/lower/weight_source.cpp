@@ -27,6 +27,13 @@ int64_t columns_of(const WeightPart& part) {
   return part.transposed ? stored_rows(part.data) : stored_columns(part.data);
 }
 
+void check_bytes(const ir::TensorData& data) {
+  const auto needed = static_cast<uint64_t>(data.elements()) * (ir::element_bits(data.type) / 8);
+  if (data.bytes == nullptr || data.byte_size < needed) {
+    fail("needs " + std::to_string(needed) + " bytes but has " + std::to_string(data.byte_size));
+  }
+}
+
 void check(const WeightPart& part) {
   const ir::TensorData& data = part.data;
   if (!ir::is_float_type(data.type)) {
@@ -35,10 +42,7 @@ void check(const WeightPart& part) {
   if (data.shape.empty() || data.shape.size() > 2) {
     fail("has " + std::to_string(data.shape.size()) + " dimensions instead of 1 or 2");
   }
-  const auto needed = static_cast<uint64_t>(data.elements()) * (ir::element_bits(data.type) / 8);
-  if (data.bytes == nullptr || data.byte_size < needed) {
-    fail("needs " + std::to_string(needed) + " bytes but has " + std::to_string(data.byte_size));
-  }
+  if (data.quantised == nullptr) check_bytes(data);
   const int64_t most = part.transposed ? stored_columns(data) : stored_rows(data);
   if (part.first_row < 0 || part.rows < 0 || part.first_row > most - part.rows) {
     fail("of " + std::to_string(most) + " rows is read from row " + std::to_string(part.first_row) +
@@ -65,11 +69,31 @@ float load(ElementType type, const std::byte* bytes, int64_t index) {
   }
 }
 
-void read_part(const WeightPart& part, int64_t first, int64_t count, float* out) {
+// Rows of a matrix that the file holds as integer codes.
+void read_codes(const WeightPart& part, int64_t first, int64_t count, float* out) {
+  const ir::TensorData& data = part.data;
+  const int64_t stride = stored_columns(data);
+  const int64_t columns = columns_of(part);
+  if (!part.transposed) {
+    data.read_floats(first * stride, count * stride, out);
+    return;
+  }
+  std::vector<float> piece(static_cast<size_t>(count));
+  for (int64_t k = 0; k < columns; ++k) {
+    data.read_floats(k * stride + first, count, piece.data());
+    for (int64_t n = 0; n < count; ++n) out[n * columns + k] = piece[static_cast<size_t>(n)];
+  }
+}
+
+void read_stored(const WeightPart& part, int64_t first, int64_t count, float* out) {
   const ir::TensorData& data = part.data;
   const int64_t stride = stored_columns(data);
   const int64_t columns = columns_of(part);
   first += part.first_row;
+  if (data.quantised != nullptr) {
+    read_codes(part, first, count, out);
+    return;
+  }
   if (!part.transposed) {
     if (data.type == ElementType::f32) {
       std::memcpy(out, data.bytes + static_cast<size_t>(first * stride) * sizeof(float),
@@ -86,6 +110,12 @@ void read_part(const WeightPart& part, int64_t first, int64_t count, float* out)
       out[n * columns + k] = load(data.type, data.bytes, k * stride + first + n);
     }
   }
+}
+
+void read_part(const WeightPart& part, int64_t first, int64_t count, float* out) {
+  read_stored(part, first, count, out);
+  if (part.factor == 1.0f) return;
+  for (int64_t i = 0; i < count * columns_of(part); ++i) out[i] *= part.factor;
 }
 
 }  // namespace
@@ -119,13 +149,13 @@ void WeightSource::read_rows(int64_t first, int64_t count, float* out) const {
 
 bool WeightSource::same_values(const WeightSource& other) const {
   if (rows_ != other.rows_ || columns_ != other.columns_) return false;
-  const bool same_parts =
-      std::equal(parts_.begin(), parts_.end(), other.parts_.begin(), other.parts_.end(),
-                 [](const WeightPart& a, const WeightPart& b) {
-                   return a.data.bytes == b.data.bytes && a.data.type == b.data.type &&
-                          a.data.shape == b.data.shape && a.transposed == b.transposed &&
-                          a.first_row == b.first_row && a.rows == b.rows;
-                 });
+  const bool same_parts = std::equal(
+      parts_.begin(), parts_.end(), other.parts_.begin(), other.parts_.end(),
+      [](const WeightPart& a, const WeightPart& b) {
+        return a.data.bytes == b.data.bytes && a.data.quantised == b.data.quantised &&
+               a.data.type == b.data.type && a.factor == b.factor && a.data.shape == b.data.shape &&
+               a.transposed == b.transposed && a.first_row == b.first_row && a.rows == b.rows;
+      });
   if (same_parts) return true;
   constexpr int64_t kTile = 256;
   std::vector<float> mine(static_cast<size_t>(kTile * columns_)), theirs(mine.size());

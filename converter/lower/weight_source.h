@@ -16,6 +16,7 @@ struct WeightPart {
   bool transposed = false;
   int64_t first_row = 0;
   int64_t rows = 0;
+  float factor = 1.0f;  // of every number
 };
 
 class WeightSource {

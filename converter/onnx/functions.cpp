@@ -15,9 +15,28 @@ constexpr int kMostNodes = 1 << 20;
 
 std::string plain_domain(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
 
+// Names of the function that a subgraph of its body captures.
+void rename_captures(onnx::GraphProto& graph, std::map<std::string, std::string> names, int depth) {
+  if (depth > kMostDepth) return;  // checked where branches are written out
+  for (const onnx::TensorProto& tensor : graph.initializer()) names.erase(tensor.name());
+  for (const onnx::NodeProto& node : graph.node()) {
+    for (const std::string& output : node.output()) names.erase(output);
+  }
+  const auto rename = [&](std::string& name) {
+    if (const auto it = names.find(name); it != names.end() && !name.empty()) name = it->second;
+  };
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    for (std::string& input : *node.mutable_input()) rename(input);
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_g()) rename_captures(*attribute.mutable_g(), names, depth + 1);
+    }
+  }
+  for (onnx::ValueInfoProto& output : *graph.mutable_output()) rename(*output.mutable_name());
+}
+
 class Inliner {
  public:
-  explicit Inliner(const onnx::ModelProto& model) {
+  Inliner(const onnx::ModelProto& model, std::string mark) : mark_(std::move(mark)) {
     for (const onnx::FunctionProto& function : model.functions()) {
       functions_[{plain_domain(function.domain()), function.name()}] = &function;
     }
@@ -35,7 +54,7 @@ class Inliner {
     if (node.input_size() > function.input_size() || node.output_size() > function.output_size()) {
       fail("are called with more values than they take");
     }
-    const std::string prefix = function.name() + "_" + std::to_string(++calls_) + "/";
+    const std::string prefix = function.name() + mark_ + "_" + std::to_string(++calls_) + "/";
     std::map<std::string, std::string> names;
     for (int k = 0; k < function.input_size(); ++k) {
       names[function.input(k)] = k < node.input_size() ? node.input(k) : "";
@@ -52,6 +71,9 @@ class Inliner {
       copy.set_name(prefix + inner.name());
       for (std::string& input : *copy.mutable_input()) input = renamed(input);
       for (std::string& output : *copy.mutable_output()) output = renamed(output);
+      for (onnx::AttributeProto& attribute : *copy.mutable_attribute()) {
+        if (attribute.has_g()) rename_captures(*attribute.mutable_g(), names, 0);
+      }
       bind_attributes(node, copy);
       expand(copy, depth + 1);
     }
@@ -84,14 +106,15 @@ class Inliner {
 
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions_;
   google::protobuf::RepeatedPtrField<onnx::NodeProto> nodes_;
+  std::string mark_;
   int calls_ = 0;
 };
 
 }  // namespace
 
-void inline_functions(onnx::ModelProto& model) {
+void inline_functions(onnx::ModelProto& model, const std::string& mark) {
   if (model.functions_size() == 0) return;
-  Inliner inliner(model);
+  Inliner inliner(model, mark);
   for (const onnx::NodeProto& node : model.graph().node()) inliner.expand(node, 0);
   model.mutable_graph()->mutable_node()->Swap(&inliner.nodes());
 }

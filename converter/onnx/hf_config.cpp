@@ -95,6 +95,30 @@ std::optional<int64_t> positive(const json& object, std::initializer_list<const 
   return std::nullopt;
 }
 
+// The template of "chat_template": a text, or of [{"name": ..., "template": ...}, ...] the one that
+// is named default.
+std::string chat_template_of(const json& tokenizer_config) {
+  const auto found = tokenizer_config.find("chat_template");
+  if (found == tokenizer_config.end()) return "";
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_array()) return "";
+  for (const json& item : *found) {
+    if (!item.is_object() || item.value("name", json()) != "default") continue;
+    const json text = item.value("template", json());
+    if (text.is_string()) return text.get<std::string>();
+  }
+  return "";
+}
+
+// "bos_token": "<s>" or {"content": "<s>", ...}; other kinds of keys and values are left out.
+void add_special_tokens(const json& object, std::map<std::string, std::string>& out) {
+  for (const auto& [key, value] : object.items()) {
+    if (!key.ends_with("_token")) continue;
+    const json text = value.is_object() ? value.value("content", json()) : value;
+    if (text.is_string()) out[key] = text.get<std::string>();
+  }
+}
+
 }  // namespace
 
 HfConfig read_hf_config(const std::string& folder_name) {
@@ -110,6 +134,8 @@ HfConfig read_hf_config(const std::string& folder_name) {
   const json generation = parse_text(folder, "generation_config.json", out.generation_config_json);
   const json tokenizer_config =
       parse_text(folder, "tokenizer_config.json", out.tokenizer_config_json);
+  const json special_tokens = parse_text(folder, "special_tokens_map.json",
+                                         read_text(folder, "special_tokens_map.json", kMostConfig));
   (void)parse_text(folder, "tokenizer.json", out.tokenizer_json);
 
   const auto nested = config.find("text_config");
@@ -126,12 +152,9 @@ HfConfig read_hf_config(const std::string& folder_name) {
     if (ids.empty()) ids = ids_of(model, key);
     if (ids.empty()) ids = ids_of(config, key);
   }
-  if (out.chat_template.empty()) {
-    const auto text = tokenizer_config.find("chat_template");
-    if (text != tokenizer_config.end() && text->is_string()) {
-      out.chat_template = text->get<std::string>();
-    }
-  }
+  if (out.chat_template.empty()) out.chat_template = chat_template_of(tokenizer_config);
+  add_special_tokens(special_tokens, out.chat_tokens);
+  add_special_tokens(tokenizer_config, out.chat_tokens);
   return out;
 }
 

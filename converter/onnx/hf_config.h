@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +15,13 @@ struct HfConfig {
   std::string generation_config_json;
   std::string tokenizer_json;
   std::string tokenizer_config_json;
-  std::string chat_template;  // chat_template.jinja, else tokenizer_config's "chat_template"
-  std::string model_type;     // for provenance only; no decision depends on it
+  // chat_template.jinja, else tokenizer_config's "chat_template" (of a list, the one named
+  // default).
+  std::string chat_template;
+  // Texts of named special tokens, "bos_token" and so on, as chat templates see them:
+  // special_tokens_map.json, overruled by tokenizer_config.json.
+  std::map<std::string, std::string> chat_tokens;
+  std::string model_type;  // for provenance only; no decision depends on it
   std::vector<int64_t> bos_ids;
   std::vector<int64_t> eos_ids;        // stop ids; generation_config.json wins over config.json
   std::optional<int64_t> max_context;  // max_position_embeddings, n_positions, n_ctx, ...

@@ -3,9 +3,13 @@
 #include <onnx/onnx_pb.h>
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "converter/ir/operators.h"
+#include "converter/onnx/branches.h"
+#include "converter/onnx/decoder_check.h"
+#include "converter/onnx/expand.h"
 #include "converter/onnx/external_data.h"
 #include "converter/onnx/functions.h"
 #include "converter/onnx/hf_config.h"
@@ -14,14 +18,16 @@
 #include "converter/onnx/states.h"
 #include "converter/onnx/symbols.h"
 #include "converter/onnx/tensors.h"
+#include "converter/shape/infer.h"
+#include "converter/shape/rule.h"
 #include "runtime/base/error.h"
 
 namespace pocket::onnx_import {
 
 namespace {
 
-constexpr int64_t kOldestOpset = 13;  // before it Softmax, Squeeze and Split meant other things
-constexpr int64_t kNewestOpset = 25;  // the newest whose changes this table has been read against
+constexpr int64_t kOldestOpset = 9;   // of older ones the operators' meaning was never read
+constexpr int64_t kNewestOpset = 28;  // the newest whose changes this table has been read against
 constexpr int64_t kDefaultContext = 4096;
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ExitCode::bad_input, message); }
@@ -74,8 +80,41 @@ int64_t default_opset(const onnx::ModelProto& model) {
 
 class Importer {
  public:
-  Importer(std::shared_ptr<onnx::ModelProto> model, const TensorReader& tensors, ir::Graph& graph)
+  Importer(std::shared_ptr<const onnx::ModelProto> model, const TensorReader& tensors,
+           ir::Graph& graph)
       : model_(std::move(model)), tensors_(tensors), graph_(graph) {}
+
+  // The part that `value` depends on, with it as the only output.
+  void run_towards(const std::string& value) {
+    const onnx::GraphProto& source = model_->graph();
+    std::map<std::string, const onnx::NodeProto*> producers;
+    for (const onnx::NodeProto& node : source.node()) {
+      for (const std::string& output : node.output()) producers.emplace(output, &node);
+    }
+    std::set<std::string> names;
+    std::set<const onnx::NodeProto*> needed;
+    std::vector<std::string> work{value};
+    while (!work.empty()) {
+      const std::string name = work.back();
+      work.pop_back();
+      if (name.empty() || !names.insert(name).second) continue;
+      const auto producer = producers.find(name);
+      if (producer == producers.end() || !needed.insert(producer->second).second) continue;
+      work.insert(work.end(), producer->second->input().begin(), producer->second->input().end());
+    }
+    for (const onnx::TensorProto& tensor : source.initializer()) {
+      if (names.contains(tensor.name())) {
+        define(tensor.name(), graph_.add_constant(tensor.name(), tensors_.read(tensor)));
+      }
+    }
+    for (const onnx::ValueInfoProto& input : source.input()) {
+      if (!ids_.contains(input.name())) add_input(input);
+    }
+    for (const onnx::NodeProto& node : source.node()) {
+      if (needed.contains(&node)) add_node(node);
+    }
+    graph_.outputs.push_back(defined(value, "a condition"));
+  }
 
   void run() {
     const onnx::GraphProto& source = model_->graph();
@@ -221,11 +260,55 @@ class Importer {
          "\" has no value of a supported kind; export the model again.");
   }
 
-  std::shared_ptr<onnx::ModelProto> model_;
+  std::shared_ptr<const onnx::ModelProto> model_;
   const TensorReader& tensors_;
   ir::Graph& graph_;
   std::map<std::string, ir::ValueId> ids_;
 };
+
+// The value of a condition that follows from shapes and constants.
+std::optional<bool> folded_condition(const std::shared_ptr<const onnx::ModelProto>& model,
+                                     const TensorReader& tensors, int64_t opset, int64_t context,
+                                     const std::string& name) {
+  ir::Graph graph;
+  graph.opset = opset;
+  try {
+    Importer(model, tensors, graph).run_towards(name);
+    for (const ir::ValueId id : graph.inputs) {
+      if (names_past(graph.value(id).name)) graph.states.push_back({id, ir::kAbsent});
+    }
+    std::vector<std::string> ignored;
+    unify_symbols(graph, context, ignored);
+    graph.states.clear();
+    shape::infer_shapes(graph);
+  } catch (const Error&) {
+    return std::nullopt;  // what is wrong will be said when the whole graph is read
+  }
+  const auto known = shape::known_elements(graph.value(graph.outputs[0]));
+  if (!known || known->size() != 1 || !(*known)[0].is_constant()) return std::nullopt;
+  return (*known)[0].constant() != 0;
+}
+
+// Inputs that say how many rows of logits to return (0: all) are constants here: the program
+// chooses rows itself.
+void fix_row_counts(ir::Graph& graph, std::vector<std::string>& notes) {
+  std::vector<ir::ValueId> kept;
+  for (const ir::ValueId id : graph.inputs) {
+    const ir::Value& input = graph.value(id);
+    if (input.name.find("logits_to_keep") == std::string::npos || !input.shape ||
+        input.shape->size() > 1 || !ir::is_integer_type(input.type)) {
+      kept.push_back(id);
+      continue;
+    }
+    notes.push_back("Input \"" + input.name + "\" is always 0: all rows of logits.");
+    ir::TensorData zero =
+        ir::TensorData::from_bytes(input.type, std::vector<int64_t>(input.shape->size(), 1),
+                                   std::vector<std::byte>(ir::element_bits(input.type) / 8));
+    graph.value(id).constant = std::move(zero);
+    graph.value(id).shape = std::vector<Expr>(input.shape->size(), Expr(1));
+  }
+  graph.inputs = kept;
+}
 
 }  // namespace
 
@@ -244,12 +327,27 @@ ir::Graph import_model(const std::string& path, ImportReport* report_out,
                            " is newer than this program's table.");
   }
   inline_functions(*model);
+  const HfConfig config = read_hf_config(report.folder);
+  report.context_is_default = !config.max_context.has_value();
+  report.context = config.max_context.value_or(kDefaultContext);
+
+  ExternalData external(report.folder);
+  {
+    ImportReport unused;  // conditions read their constants before the graph does
+    const TensorReader tensors(model, external, true, unused);
+    resolve_branches(
+        *model,
+        [&](const std::string& value) {
+          return folded_condition(model, tensors, report.opset, report.context, value);
+        },
+        report.notes);
+    inline_functions(*model, "_branch");  // calls that stood in branches
+  }
   refuse_unsupported(model->graph());
 
   ir::Graph graph;
   graph.name = model->graph().name();
   graph.opset = report.opset;
-  ExternalData external(report.folder);
   const TensorReader tensors(model, external, options.external_data_may_be_absent, report);
   Importer(model, tensors, graph).run();
   report.nodes = static_cast<int64_t>(graph.node_count());
@@ -259,10 +357,12 @@ ir::Graph import_model(const std::string& path, ImportReport* report_out,
   if (pair_states(graph) == 0) {
     report.notes.push_back("The model has no inputs and outputs for past keys and values.");
   }
-  const HfConfig config = read_hf_config(report.folder);
-  report.context_is_default = !config.max_context.has_value();
-  report.context = config.max_context.value_or(kDefaultContext);
+  fix_row_counts(graph, report.notes);
+  refuse_training_graph(graph);
   unify_symbols(graph, report.context, report.notes);
+  settle_states(graph);
+  unpack_states(graph);
+  if (options.expand_operators) expand_operators(graph, &report.notes);
   graph.verify();
   if (report_out != nullptr) *report_out = std::move(report);
   return graph;

@@ -13,6 +13,9 @@ struct ImportOptions {
   // Weights in external files are described but not mapped: their bytes are null. For
   // --shapes-only.
   bool external_data_may_be_absent = false;
+  // Fused operators are written out in plain ones (expand.h). Without it the graph stays as the
+  // file has it, for whoever compares both.
+  bool expand_operators = true;
 };
 
 struct ImportReport {
@@ -30,7 +33,8 @@ struct ImportReport {
   std::vector<std::string> notes;           // what was assumed, one sentence each
 };
 
-// `path` is a .onnx file, or a folder holding model.onnx, onnx/model.onnx or exactly one .onnx.
+// `path` is a .onnx file or a folder (model_file.h says which file of a folder is taken). Local
+// functions and If are written out, packed states taken apart.
 // Symbols of the result are `tokens` (1..context), `past` (0..context) and whatever else the
 // inputs name; batch is 1; the mask's length is past + tokens. Throws Error(bad_input) in one
 // sentence for a file that is missing, damaged, too large or unsupported; unsupported operators are

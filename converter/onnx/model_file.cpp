@@ -43,11 +43,22 @@ fs::path find_model(const std::string& path) {
          "\" does not exist or is no file; give a .onnx file or the folder of an "
          "ONNX export.");
   }
-  for (const char* usual : {"model.onnx", "onnx/model.onnx"}) {
-    if (fs::is_regular_file(given / usual, ignored)) return given / usual;
+  const fs::path folders[] = {given, given / "onnx"};
+  for (const fs::path& folder : folders) {
+    for (const char* usual : {"model.onnx", "model_fp16.onnx", "decoder_model_merged.onnx",
+                              "decoder_with_past_model.onnx"}) {
+      if (fs::is_regular_file(folder / usual, ignored)) return folder / usual;
+    }
   }
-  const std::vector<std::string> models = listing(given, true);
-  if (models.size() == 1) return given / models[0];
+  for (const fs::path& folder : folders) {
+    const std::vector<std::string> models = listing(folder, true);
+    if (models.size() == 1) return folder / models[0];
+    if (!models.empty()) break;  // ambiguous: the deeper folder does not decide
+  }
+  std::vector<std::string> models = listing(given, true);
+  if (models.empty()) {
+    for (const std::string& name : listing(given / "onnx", true)) models.push_back("onnx/" + name);
+  }
   constexpr size_t kNamed = 12;
   const std::vector<std::string> names = models.empty() ? listing(given, false) : models;
   std::string seen;

@@ -9,8 +9,11 @@
 
 namespace pocket::onnx_import {
 
-// The .onnx file that `path` means: itself, or inside a folder model.onnx, the only .onnx file, or
-// onnx/model.onnx. Throws Error(bad_input) listing what lies there.
+// The .onnx file that `path` means: itself, or in a folder the first of model.onnx,
+// model_fp16.onnx, decoder_model_merged.onnx and decoder_with_past_model.onnx (of a pair of
+// decoders the one that also takes an empty past), then the same in its folder "onnx", then the
+// only .onnx file. Several other files are ambiguous: throws Error(bad_input) listing what lies
+// there.
 std::filesystem::path find_model(const std::string& path);
 
 // Throws Error(bad_input) in one sentence when the file is damaged, not ONNX, or too large.

@@ -9,6 +9,8 @@ namespace pocket::onnx_import {
 
 namespace {
 
+constexpr int kMostDepth = 16;  // of subgraphs inside subgraphs
+
 void check(std::string_view name, const char* kind) {
   if (is_text(name)) return;
   throw Error(ExitCode::bad_input, std::string("the model has a ") + kind +
@@ -16,7 +18,14 @@ void check(std::string_view name, const char* kind) {
                                        "download or export it again.");
 }
 
-void check_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes) {
+void check_tensor(const onnx::TensorProto& tensor) {
+  check(tensor.name(), "tensor name");
+  for (const onnx::StringStringEntryProto& entry : tensor.external_data()) {
+    check(entry.value(), "location of external data");
+  }
+}
+
+void check_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, int depth = 0) {
   for (const onnx::NodeProto& node : nodes) {
     check(node.name(), "node name");
     check(node.op_type(), "operator name");
@@ -27,14 +36,17 @@ void check_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& node
       check(attribute.name(), "attribute name");
       check(attribute.ref_attr_name(), "attribute name");
       check(attribute.t().name(), "tensor name");
+      if (!attribute.has_g()) continue;
+      if (depth == kMostDepth) {
+        throw Error(ExitCode::bad_input,
+                    "the model nests subgraphs more than 16 deep; export it without them.");
+      }
+      check_nodes(attribute.g().node(), depth + 1);
+      for (const onnx::TensorProto& tensor : attribute.g().initializer()) check_tensor(tensor);
+      for (const onnx::ValueInfoProto& output : attribute.g().output()) {
+        check(output.name(), "output name");
+      }
     }
-  }
-}
-
-void check_tensor(const onnx::TensorProto& tensor) {
-  check(tensor.name(), "tensor name");
-  for (const onnx::StringStringEntryProto& entry : tensor.external_data()) {
-    check(entry.value(), "location of external data");
   }
 }
 

@@ -19,16 +19,42 @@ std::optional<std::string> bare_symbol(const Expr& dim) {
   return std::nullopt;
 }
 
-// Substitutes symbols in all inputs at once; `roles` are given in the exporter's names, and the
-// canonical names are entered last, so that an exporter's own "past" or "tokens" cannot clash.
+// Gives dimensions their roles. What the exporter declared is a hint: a plain symbol is replaced
+// wherever inputs use it; a dimension whose hint contradicts its role gets the role, with a note.
 class Unifier {
  public:
-  explicit Unifier(ir::Graph& graph) : graph_(graph) {}
+  Unifier(ir::Graph& graph, std::vector<std::string>& notes) : graph_(graph), notes_(notes) {}
 
-  void assign(const Expr& dim, const Expr& role) {
-    const std::optional<std::string> symbol = bare_symbol(dim);
+  void assign(ir::ValueId input, size_t dim, const Expr& role) {
+    const Expr& declared = (*graph_.value(input).shape)[dim];
+    const std::optional<std::string> symbol = bare_symbol(declared);
     if (symbol) roles_.emplace(*symbol, role);  // the first role of a symbol stays
+    wanted_.push_back({input, dim, role});
   }
+
+  void apply() {
+    for (const ir::ValueId id : graph_.inputs) {
+      ir::Value& input = graph_.value(id);
+      if (!input.shape) continue;
+      for (Expr& dim : *input.shape) dim = applied(dim);
+    }
+    for (const auto& [id, dim, role] : wanted_) {
+      ir::Value& input = graph_.value(id);
+      Expr& made = (*input.shape)[dim];
+      if (made == role) continue;
+      notes_.push_back("Input \"" + input.name + "\" declares its dimension " +
+                       std::to_string(dim) + " as " + made.str() + "; it is taken as " +
+                       role.str() + ".");
+      made = role;
+    }
+  }
+
+ private:
+  struct Wanted {
+    ir::ValueId input;
+    size_t dim;
+    Expr role;
+  };
 
   Expr applied(Expr dim) const {
     // First to names that nobody uses, then to the roles: substitution must not cascade.
@@ -39,32 +65,70 @@ class Unifier {
     return dim;
   }
 
-  void apply() {
-    for (const ir::ValueId id : graph_.inputs) {
-      ir::Value& input = graph_.value(id);
-      if (!input.shape) continue;
-      for (Expr& dim : *input.shape) dim = applied(dim);
-    }
-  }
-
- private:
   static std::string interim(const std::string& symbol) { return "interim_role_of_" + symbol; }
 
   ir::Graph& graph_;
+  std::vector<std::string>& notes_;
   std::map<std::string, Expr> roles_;
+  std::vector<Wanted> wanted_;
 };
 
+void check_batch(const ir::Value& input, const Expr& batch) {
+  if (!batch.is_constant() || batch.constant() == 1) return;
+  fail("input \"" + input.name + "\" has the fixed batch size " + batch.str() +
+       " but only 1 is supported; export with a batch of 1 or a dynamic one.");
+}
+
+// Of several dimensions that are no numbers, the one that counts past rows: by its name, else the
+// last but one.
+size_t past_dimension(const std::vector<Expr>& shape, const std::vector<size_t>& candidates) {
+  for (const char* word : {"past", "seq", "len"}) {
+    for (const size_t d : candidates) {
+      if (shape[d].str().find(word) != std::string::npos) return d;
+    }
+  }
+  for (const size_t d : candidates) {
+    if (d + 2 == shape.size()) return d;
+  }
+  return candidates.front();
+}
+
+// The dimensions of a state: the batch is the one named like that of the ids, else the first; the
+// past is another one that is no number, or one of 0 (an empty past).
+void assign_state(Unifier& unifier, const ir::Graph& graph, ir::ValueId id,
+                  const std::optional<Expr>& ids_batch) {
+  const std::vector<Expr>& shape = *graph.value(id).shape;
+  const bool packed = shape.size() == 5 && shape[0] == Expr(2);
+  size_t batch = packed ? 1 : 0;
+  bool named = false;
+  for (size_t d = 0; d < shape.size() && !named; ++d) {
+    named = ids_batch && !ids_batch->is_constant() && shape[d] == *ids_batch;
+    if (named) batch = d;
+  }
+  if (!named && shape[batch].is_constant()) check_batch(graph.value(id), shape[batch]);
+  std::vector<size_t> candidates;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (d == batch && !(shape[d] == Expr(0)))
+      unifier.assign(id, d, Expr(1));
+    else if (!shape[d].is_constant() || shape[d] == Expr(0))
+      candidates.push_back(d);
+  }
+  if (!candidates.empty()) {
+    unifier.assign(id, past_dimension(shape, candidates), Expr::symbol("past"));
+  }
+}
+
 // The ids: by their usual name, else the only integer matrix whose name says nothing else.
-const ir::Value* find_ids(const ir::Graph& graph) {
-  const ir::Value* other = nullptr;
+ir::ValueId find_ids(const ir::Graph& graph) {
+  ir::ValueId other = ir::kAbsent;
   for (const ir::ValueId id : graph.inputs) {
     const ir::Value& input = graph.value(id);
     if (!input.shape || input.shape->size() != 2 || !ir::is_integer_type(input.type)) continue;
-    if (input.name == "input_ids") return &input;
+    if (input.name == "input_ids") return id;
     const bool other_role = input.name.find("mask") != std::string::npos ||
                             input.name.find("position") != std::string::npos ||
                             input.name.find("type") != std::string::npos;
-    if (!other_role && other == nullptr) other = &input;
+    if (!other_role && other == ir::kAbsent) other = id;
   }
   return other;
 }
@@ -88,16 +152,20 @@ Expr dimension_expression(const std::string& dim_param) {
 }
 
 void unify_symbols(ir::Graph& graph, int64_t context, std::vector<std::string>& notes) {
-  const Expr tokens = Expr::symbol("tokens"), past = Expr::symbol("past");
-  Unifier unifier(graph);
-  if (const ir::Value* ids = find_ids(graph)) {
-    const std::vector<Expr>& shape = *ids->shape;
-    if (shape[0].is_constant() && shape[0].constant() != 1) {
-      fail("input \"" + ids->name + "\" has the fixed batch size " + shape[0].str() +
-           " but only 1 is supported; export with a batch of 1 or a dynamic one.");
-    }
-    unifier.assign(shape[0], Expr(1));
-    unifier.assign(shape[1], tokens);
+  const Expr past = Expr::symbol("past");
+  Expr tokens = Expr::symbol("tokens");
+  Unifier unifier(graph, notes);
+  std::optional<Expr> batch;
+  const ir::ValueId ids = find_ids(graph);
+  if (ids != ir::kAbsent) {
+    const std::vector<Expr>& shape = *graph.value(ids).shape;
+    check_batch(graph.value(ids), shape[0]);
+    batch = shape[0];
+    unifier.assign(ids, 0, Expr(1));
+    if (shape[1].is_constant())
+      tokens = shape[1];  // a graph for one length
+    else
+      unifier.assign(ids, 1, tokens);
   }
   const auto is_state = [&](ir::ValueId id) {
     return std::any_of(graph.states.begin(), graph.states.end(),
@@ -105,32 +173,30 @@ void unify_symbols(ir::Graph& graph, int64_t context, std::vector<std::string>& 
   };
   for (const ir::ValueId id : graph.inputs) {
     const ir::Value& input = graph.value(id);
-    if (!input.shape || input.shape->empty() || !is_state(id)) continue;
-    unifier.assign((*input.shape)[0], Expr(1));
-    for (size_t d = 1; d < input.shape->size(); ++d) unifier.assign((*input.shape)[d], past);
+    if (input.shape && !input.shape->empty() && is_state(id)) {
+      assign_state(unifier, graph, id, batch);
+    }
   }
+  const Expr total = graph.states.empty() ? tokens : past + tokens;
   for (const ir::ValueId id : graph.inputs) {
     const ir::Value& input = graph.value(id);
-    if (!input.shape || input.shape->size() != 2) continue;
+    if (!input.shape || id == ids || is_state(id)) continue;
     const std::vector<Expr>& shape = *input.shape;
-    if (input.name.find("mask") != std::string::npos) {
-      unifier.assign(shape[0], Expr(1));
-      unifier.assign(shape[1], graph.states.empty() ? tokens : past + tokens);
-    } else if (input.name.find("position") != std::string::npos) {
-      unifier.assign(shape[0], Expr(1));
-      unifier.assign(shape[1], tokens);
+    const bool mask = input.name.find("mask") != std::string::npos;
+    const bool positions = input.name.find("position") != std::string::npos;
+    if (shape.size() == 2 && (mask || positions)) {
+      unifier.assign(id, 0, Expr(1));
+      unifier.assign(id, 1, mask ? total : tokens);
+    } else if (shape.size() == 4 && mask) {  // [batch, 1, tokens, past + tokens]
+      unifier.assign(id, 0, Expr(1));
+      unifier.assign(id, 2, tokens);
+      unifier.assign(id, 3, total);
     }
   }
   unifier.apply();
   for (const ir::ValueId id : graph.inputs) {
     const ir::Value& input = graph.value(id);
     if (!input.shape) continue;
-    if (input.name.find("mask") != std::string::npos && input.shape->size() == 2 &&
-        !graph.states.empty() && !((*input.shape)[1] == past + tokens)) {
-      fail("input \"" + input.name + "\" has the length " + (*input.shape)[1].str() +
-           " where the past and the new tokens together are needed; export with a mask of "
-           "past_sequence_length + sequence_length.");
-    }
     for (const Expr& dim : *input.shape) {
       for (const std::string& symbol : dim.symbols()) {
         if (graph.symbols.contains(symbol)) continue;
@@ -140,6 +206,7 @@ void unify_symbols(ir::Graph& graph, int64_t context, std::vector<std::string>& 
           graph.symbols[symbol] = {0, context};
         } else {
           graph.symbols[symbol] = {0, std::numeric_limits<int32_t>::max()};
+          if (is_state(id)) continue;  // settle_states() finds a number for it
           notes.push_back("Dimension " + symbol + " of input \"" + input.name +
                           "\" has no known role.");
         }

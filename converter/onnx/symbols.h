@@ -15,8 +15,9 @@ Expr dimension_expression(const std::string& dim_param);
 
 // Gives the inputs' dimensions their roles, whatever the exporter called them: batch = 1, the
 // length of the ids = `tokens`, that of the states = `past`, that of the attention mask =
-// past + tokens. Sets Graph::symbols with ranges up to `context`. Throws Error(bad_input) when
-// the dimensions contradict these roles.
+// past + tokens. Declared names are hints: one that contradicts its role is overruled with a note.
+// A length of the ids that is a number stays one. Sets Graph::symbols with ranges up to `context`.
+// Throws Error(bad_input) for a batch other than 1.
 void unify_symbols(ir::Graph&, int64_t context, std::vector<std::string>& notes);
 
 }  // namespace pocket::onnx_import

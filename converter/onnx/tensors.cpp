@@ -53,6 +53,10 @@ std::vector<std::byte> typed_bytes(const onnx::TensorProto& tensor, ir::ElementT
     case ElementType::i4:
     case ElementType::u4:
     case ElementType::boolean:
+    case ElementType::f8e4m3fn:
+    case ElementType::f8e4m3fnuz:
+    case ElementType::f8e5m2:
+    case ElementType::f8e5m2fnuz:
       return narrowed<uint8_t>(tensor.int32_data());
     case ElementType::undefined:
       break;

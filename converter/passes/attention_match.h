@@ -1,4 +1,5 @@
-// The parts of an attention block, found from its softmax outwards.
+// The parts of an attention block, found from its softmax outwards. What is found here is a
+// guess that fuse_attention proves by evaluation before it rewrites anything.
 #pragma once
 
 #include <optional>
@@ -6,42 +7,39 @@
 #include <vector>
 
 #include "converter/ir/graph.h"
+#include "converter/passes/head_trace.h"
 #include "converter/passes/prove.h"
 
 namespace pocket {
 
-// softmax(scale * q k^T + masks) v with the heads of k and v possibly repeated.
+// softmax(cap(scale * q k^T) + masks) v with the heads of k and v possibly repeated.
 struct AttentionCore {
-  ir::ValueId q = ir::kAbsent;       // [1, heads, tokens, head_dim]
-  ir::ValueId keys = ir::kAbsent;    // [1, kv_heads, past + tokens, head_dim]
-  ir::ValueId values = ir::kAbsent;  // the same
-  ir::ValueId out = ir::kAbsent;     // [1, heads, tokens, head_dim]
+  ir::ValueId q = ir::kAbsent;       // [.., tokens, head_dim], what stands before are heads
+  ir::ValueId keys = ir::kAbsent;    // [.., head_dim, length]
+  ir::ValueId values = ir::kAbsent;  // [.., length, head_dim]
+  ir::ValueId out = ir::kAbsent;     // [.., tokens, head_dim]
   double scale = 1.0;
-  struct Mask {
-    ir::ValueId value = ir::kAbsent;
-    MaskKind kind = MaskKind::additive;
-  };
-  std::vector<Mask> masks;
+  double soft_cap = 0.0;  // cap(x) = soft_cap * tanh(x / soft_cap), 0: cap(x) = x
+  std::vector<MaskTerm> masks;
 };
 std::optional<AttentionCore> match_attention_core(const ir::Graph&, const ir::Node& softmax);
 
-// A head tensor [1, heads, tokens, head_dim] traced back to the rows it was cut from.
-struct HeadSource {
-  ir::ValueId rows = ir::kAbsent;  // [.., tokens, width]
-  int64_t column = 0;              // first column of the heads in a row
-  int64_t heads = 0, head_dim = 0;
-  const ir::Node* rotary = nullptr;  // the RotaryEmbedding on the way, or null
+// Where the heads lie in the rows that they are made of: element i of head h is column
+// [h * head_dim + i] of the row.
+using Columns = std::vector<int64_t>;
+struct HeadLayout {
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  Columns q, k, v;
 };
-std::optional<HeadSource> match_heads(const ir::Graph&, ir::ValueId heads);
-
-// Concat(past, fresh) along the sequence of a KV state.
-struct StateAppend {
-  ir::ValueId past = ir::kAbsent, fresh = ir::kAbsent;
+struct AttentionHeads {
+  HeadTrace q, k, v;
+  HeadLayout layout;
 };
-std::optional<StateAppend> match_state(const ir::Graph&, ir::ValueId present);
+std::optional<AttentionHeads> match_attention_heads(const ir::Graph&, const AttentionCore&,
+                                                    bool stateless);
 
-// [1, heads, tokens, head_dim] -> Transpose -> Reshape [.., tokens, heads * head_dim]; returns the
-// result, kAbsent when the heads are not simply merged.
-ir::ValueId merged_heads(const ir::Graph&, ir::ValueId heads);
+// The rows [.., tokens, heads * head_dim] that the heads of the result are merged into; kAbsent
+// when something else reads them.
+ir::ValueId merged_rows(const ir::Graph&, ir::ValueId out, int64_t width);
 
 }  // namespace pocket

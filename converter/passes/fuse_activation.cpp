@@ -33,7 +33,7 @@ struct KnownFunction {
   double (*compute)(double);
 };
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-constexpr std::array<KnownFunction, 6> kKnown = {{
+constexpr std::array<KnownFunction, 8> kKnown = {{
     {"relu", [](double x) { return std::max(x, 0.0); }},
     {"gelu_erf", [](double x) { return 0.5 * x * (1.0 + std::erf(x / std::numbers::sqrt2)); }},
     {"gelu_tanh",
@@ -44,6 +44,8 @@ constexpr std::array<KnownFunction, 6> kKnown = {{
     {"silu", [](double x) { return x * sigmoid(x); }},
     {"tanh", [](double x) { return std::tanh(x); }},
     {"sigmoid", sigmoid},
+    {"quick_gelu", [](double x) { return x * sigmoid(1.702 * x); }},
+    {"relu_square", [](double x) { return std::max(x, 0.0) * std::max(x, 0.0); }},
 }};
 
 // The operator's value, none for operators that are not element-wise functions.
@@ -52,6 +54,9 @@ std::optional<double> element_wise(const Node& node, const std::vector<double>& 
   if (!node.domain.empty()) {
     if (node.domain == "com.microsoft" && op == "Gelu") return kKnown[1].compute(in[0]);
     if (node.domain == "com.microsoft" && op == "FastGelu") return kKnown[2].compute(in[0]);
+    if (node.domain == "com.microsoft" && op == "QuickGelu") {
+      return in[0] * sigmoid(static_cast<double>(node.real("alpha", 1.702f)) * in[0]);
+    }
     return std::nullopt;
   }
   if (in.size() == 2) {
@@ -79,8 +84,8 @@ std::optional<double> element_wise(const Node& node, const std::vector<double>& 
 
 // Only these make a function worth recognising; the rest is arithmetic around them.
 bool is_curve(const Node& node) {
-  static constexpr std::array<const char*, 8> kCurves = {"Tanh", "Erf",  "Sigmoid",  "Exp",
-                                                         "Relu", "Gelu", "FastGelu", "Max"};
+  static constexpr std::array<const char*, 9> kCurves = {
+      "Tanh", "Erf", "Sigmoid", "Exp", "QuickGelu", "Relu", "Gelu", "FastGelu", "Max"};
   return std::any_of(kCurves.begin(), kCurves.end(), [&](const char* op) { return node.op == op; });
 }
 

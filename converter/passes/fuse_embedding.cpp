@@ -59,7 +59,7 @@ Node embed_node(const std::string& name, const TokenLookup& tokens) {
 }
 
 // Add(token rows, position rows)
-std::optional<Node> with_positions(const Graph& graph, const Node& sum, int64_t max_context) {
+std::optional<Node> with_positions(const Graph& graph, const Node& sum, const ProofScope& scope) {
   if (!sum.is("Add")) return std::nullopt;
   for (const size_t side : {size_t{0}, size_t{1}}) {
     const auto tokens = token_lookup(graph, sum.inputs[side]);
@@ -68,7 +68,7 @@ std::optional<Node> with_positions(const Graph& graph, const Node& sum, int64_t 
         !same_shape(graph, sum.inputs[side], sum.outputs[0])) {
       continue;
     }
-    const auto offset = prove_positions(graph, positions->indices, max_context);
+    const auto offset = prove_positions(graph, positions->indices, scope);
     if (!offset || *offset < 0) continue;
     Node embed = embed_node(scope_of(sum.name) + "/embed", *tokens);
     embed.inputs[2] = positions->table;
@@ -95,7 +95,7 @@ int fuse_embedding(PassContext& context) {
   // Sums first: they contain the lookups that are then taken alone.
   for (const NodeId id : graph.order()) {
     if (!graph.alive(id)) continue;
-    auto embed = with_positions(graph, graph.node(id), context.options.max_context);
+    auto embed = with_positions(graph, graph.node(id), context.scope());
     if (embed) hits += rewrite(graph, graph.node(id).outputs[0], std::move(*embed));
   }
   std::vector<NodeId> order = graph.order();

@@ -19,6 +19,7 @@ namespace {
 struct Half {
   ValueId x = kAbsent, weight = kAbsent, bias = kAbsent;
   int64_t transposed = 0, first_row = 0, rows = 0;
+  float factor = 1.0f;
 };
 
 // A value that is a Linear, or a slice of the last axis of one; of one weight part.
@@ -45,7 +46,8 @@ std::optional<Half> linear_half(const Graph& graph, ValueId value) {
               linear->inputs[1],
               linear->integers("transposed").front(),
               linear->integers("first_row").front() + first,
-              *width};
+              *width,
+              weight_factor(*linear, 0)};
 }
 
 struct GatedMatch {
@@ -85,6 +87,7 @@ int fuse_gated_linear(PassContext& context) {
     gated.attributes = {{"transposed", std::vector<int64_t>{gate.transposed, up.transposed}},
                         {"first_row", std::vector<int64_t>{gate.first_row, up.first_row}},
                         {"rows", std::vector<int64_t>{gate.rows, up.rows}},
+                        {"factors", std::vector<float>{gate.factor, up.factor}},
                         {"activation", match->activation}};
     const ValueId out = graph.node(id).outputs[0];
     const std::vector<Expr> shape = *graph.value(out).shape;

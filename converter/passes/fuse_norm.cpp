@@ -162,6 +162,13 @@ std::optional<NormMatch> single_operator(const Graph& graph, const Node& node) {
   return match;
 }
 
+// Exporters write zeros where a norm has no bias.
+bool adds_nothing(const Graph& graph, ValueId bias) {
+  if (bias == kAbsent) return true;
+  const std::vector<float> values = graph.value(bias).constant->as_floats();
+  return std::all_of(values.begin(), values.end(), [](float x) { return x == 0.0f; });
+}
+
 }  // namespace
 
 int fuse_norm(PassContext& context) {
@@ -175,7 +182,8 @@ int fuse_norm(PassContext& context) {
     Node norm;
     norm.name = scope_of(node.name);
     norm.op = "Norm";
-    norm.inputs = {match->x, match->weight, match->bias, kAbsent};
+    const ValueId bias = adds_nothing(graph, match->bias) ? kAbsent : match->bias;
+    norm.inputs = {match->x, match->weight, bias, kAbsent};
     norm.attributes = {{"kind", match->kind}, {"epsilon", match->epsilon}};
     graph.replace_uses(match->out, emit(graph, std::move(norm), *graph.value(match->x).shape));
     ++hits;

@@ -222,6 +222,12 @@ std::optional<ValueId> emit_reshape(Graph& graph, const std::string& name, Value
   return out;
 }
 
+float weight_factor(const Node& node, size_t part) {
+  const auto given = node.attributes.find("factors");
+  if (given == node.attributes.end()) return 1.0f;
+  return std::get<std::vector<float>>(given->second).at(part);
+}
+
 std::string scope_of(const std::string& node_name) {
   const size_t slash = node_name.rfind('/');
   return slash == std::string::npos || slash == 0 ? node_name : node_name.substr(0, slash);

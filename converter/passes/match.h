@@ -59,6 +59,9 @@ ir::ValueId emit(ir::Graph&, ir::Node, const std::vector<Expr>& shape);
 std::optional<ir::ValueId> emit_reshape(ir::Graph&, const std::string& name, ir::ValueId,
                                         const std::vector<Expr>& shape);
 
+// What part i of the weight of a Linear or GatedLinear is multiplied by.
+float weight_factor(const ir::Node&, size_t part);
+
 // The name of the module that a node belongs to: "/a/b/Mul_1" -> "/a/b".
 std::string scope_of(const std::string& node_name);
 

@@ -84,6 +84,7 @@ int merge_qkv(PassContext& context) {
     merged.op = "Linear";
     merged.inputs = {linears.front().inputs[0], joined_bias(graph, linears, merged.name), kAbsent};
     std::vector<int64_t> transposed, first_row, rows;
+    std::vector<float> factors;
     std::vector<int64_t> start;  // first column of each source in the merged rows
     int64_t width = 0;
     for (const Node& linear : linears) {
@@ -94,6 +95,9 @@ int merge_qkv(PassContext& context) {
         const std::vector<int64_t> from = linear.integers(key);
         to.insert(to.end(), from.begin(), from.end());
       };
+      for (size_t part = 0; part + 3 < linear.inputs.size(); ++part) {
+        factors.push_back(weight_factor(linear, part));
+      }
       append(transposed, "transposed");
       append(first_row, "first_row");
       append(rows, "rows");
@@ -101,6 +105,7 @@ int merge_qkv(PassContext& context) {
     merged.attributes = {{"transposed", transposed},
                          {"first_row", first_row},
                          {"rows", rows},
+                         {"factors", factors},
                          {"activation", std::string("none")}};
     std::vector<Expr> shape = *graph.value(sources.front()).shape;
     shape.back() = Expr(width);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "converter/ir/graph.h"
+#include "converter/passes/step.h"
 
 namespace pocket {
 
@@ -32,6 +33,7 @@ struct PassReport {
   };
   std::vector<Hit> hits;           // in order
   std::vector<std::string> notes;  // why a computation that looked familiar was left alone
+  int64_t max_context = 0;  // positions that the graph's own tables reach, at most the option
   nlohmann::json to_json() const;  // {"passes": [{"name", "hits"}], "notes": [...]}
 };
 
@@ -40,6 +42,9 @@ struct PassContext {
   ir::Graph& graph;
   PassOptions options;
   std::vector<std::string> notes;
+  bool stateless = false;  // the export keeps no keys and values
+
+  ProofScope scope() const { return {options.max_context, stateless}; }
 };
 
 // A pass rewrites the graph and returns how many places it changed.

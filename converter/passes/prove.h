@@ -6,71 +6,69 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "converter/ir/graph.h"
-#include "converter/reference/host_tensor.h"
+#include "converter/passes/step.h"
 
 namespace pocket {
 
-// The interface of a decoder graph; kAbsent where the export has no such input.
-struct GraphInterface {
-  ir::ValueId ids = ir::kAbsent;
-  ir::ValueId attention_mask = ir::kAbsent;
-  ir::ValueId positions = ir::kAbsent;
-};
-GraphInterface find_interface(const ir::Graph&);
-
-// A step: `tokens` new rows behind `past` cached ones, attention mask all ones.
-struct Step {
-  int64_t tokens = 1;
-  int64_t past = 0;
-};
-
-// True when a value depends on neither ids nor the contents of a state (their shapes are free).
-bool depends_on_positions_only(const ir::Graph&, ir::ValueId);
-
-// Computes values that depend on positions only, for given steps. The graph must outlive it.
-class StepEvaluator {
- public:
-  // none unless all values depend on positions only.
-  static std::optional<StepEvaluator> create(const ir::Graph&, std::vector<ir::ValueId> values);
-  // In the order of `values`; none when the executor refuses the step.
-  std::optional<std::vector<reference::HostTensor>> at(Step) const;
-
- private:
-  const ir::Graph* graph_ = nullptr;
-  std::vector<ir::ValueId> values_;
-  std::vector<ir::ValueId> inputs_;  // graph inputs that are read, for their shape at least
-};
-
-// The steps at which masks and positions are compared, the longest ends at max_context.
-std::vector<Step> proof_steps(int64_t max_context);
-
 // value[..., t] == past + t + offset with a constant offset, which is returned.
-std::optional<int64_t> prove_positions(const ir::Graph&, ir::ValueId, int64_t max_context);
+std::optional<int64_t> prove_positions(const ir::Graph&, ir::ValueId, const ProofScope&);
 
 // How a mask is applied: added to the scores, or a boolean that is true where attention is allowed
-// or where it is forbidden. Shape [..., tokens, past + tokens] with leading dimensions of 1.
+// or where it is forbidden. Shape [..., tokens, past + tokens] or what broadcasts to it; the
+// dimensions before are those of the heads or 1.
 enum class MaskKind : uint8_t { additive, allowed, forbidden };
-enum class MaskProof : uint8_t {
-  causal,  // column <= past + row is allowed (0), the rest forbidden (at most -1e4)
-  open,    // everything is allowed
-  other,   // neither, or not provable
+struct MaskTerm {
+  ir::ValueId value = ir::kAbsent;
+  MaskKind kind = MaskKind::additive;
+  double factor = 1.0;  // what an additive mask is multiplied by before the softmax
 };
-MaskProof prove_mask(const ir::Graph&, ir::ValueId mask, MaskKind, int64_t max_context);
 
-// cos[..., t, i] = scale * cos((past + t) * inv_freq[i']), sin likewise, last dimension 2n with
-// i' = i mod n (halves) or i / 2 (interleaved), or n with i' = i.
-struct RotaryAngles {
-  std::vector<double> inv_freq;  // n values
-  double scale = 1.0;
-  enum class Layout : uint8_t { halves, interleaved, single } layout = Layout::halves;
+// What all masks of one attention say together: row t at position p = past + t sees the keys
+// p - window + 1 .. p (window 0: 0 .. p), and slope[head] * (key - p) is added to its score.
+struct MaskRule {
+  int64_t window = 0;
+  std::vector<double> slopes;  // by head, empty when all are 0
 };
-std::optional<RotaryAngles> prove_rotary(const ir::Graph&, ir::ValueId cosines, ir::ValueId sines,
-                                         int64_t max_context);
+// none when the masks are not exactly such a rule. Terms that are constant along a row cancel in
+// the softmax and are ignored (Press et al., ALiBi).
+std::optional<MaskRule> prove_mask(const ir::Graph&, const std::vector<MaskTerm>&, int64_t heads,
+                                   const ProofScope&);
+
+// cos and sin of all rows of one step, [rows, pairs].
+struct RotaryTables {
+  std::vector<float> cosines, sines;
+  int64_t rows = 0, pairs = 0;
+  double c(int64_t row, int64_t pair) const { return at(cosines, row, pair); }
+  double s(int64_t row, int64_t pair) const { return at(sines, row, pair); }
+
+ private:
+  double at(const std::vector<float>& table, int64_t row, int64_t pair) const {
+    return static_cast<double>(table[static_cast<size_t>(row * pairs + pair)]);
+  }
+};
+using RotaryTablesAt = std::function<std::optional<RotaryTables>(Step)>;
+
+// The cosines are scale * cos(position * inv_freq[pair]), the sines likewise. Frequencies that
+// change with the length of the text: `far_inv_freq` and `far_scale` hold for every row of a step
+// whose past + tokens is at least far_from, the others below it. Tables that are no such function
+// are kept as they stand: `values` holds cosines, then sines for every position.
+struct RotaryAngles {
+  std::vector<double> inv_freq;
+  double scale = 1.0;
+  std::vector<double> far_inv_freq;  // empty: the same at every length
+  double far_scale = 1.0;
+  int64_t far_from = 0;
+  std::vector<float> values;  // [positions, 2 * pairs], empty when inv_freq tells
+};
+// `constants` lists values whose ancestors may hold the exact frequencies.
+std::optional<RotaryAngles> prove_rotary(const ir::Graph&, const RotaryTablesAt&,
+                                         const std::vector<ir::ValueId>& constants,
+                                         const ProofScope&);
+// The tables of one step are those of the angles.
+bool agrees(const RotaryTables&, Step, const RotaryAngles&);
 
 }  // namespace pocket

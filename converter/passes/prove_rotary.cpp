@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "converter/passes/match.h"
 #include "converter/passes/prove.h"
 
 namespace pocket {
@@ -13,76 +14,36 @@ using ir::Graph;
 using ir::kAbsent;
 using ir::Node;
 using ir::ValueId;
-using reference::HostTensor;
 
 namespace {
 
 constexpr int64_t kProbeRows = 1024;
-constexpr double kTolerance = 2e-3;  // tables may be stored in half precision
+constexpr double kTolerance = 2e-3;          // tables may be stored in half precision
+constexpr double kSame = 1e-4;               // two tables for the same position
+constexpr int64_t kMostTableRows = 1 << 17;  // of a table that is kept as it stands
+constexpr int64_t kRowsAtOnce = 512;         // that are evaluated together
+constexpr int64_t kMostRowsAtOnce = 4096;    // where they have to be
 
-// cos and sin of all rows of one step, [rows, columns].
-struct Tables {
-  std::vector<float> cosines, sines;
-  int64_t rows = 0, columns = 0;
-  double c(int64_t row, int64_t column) const { return at(cosines, row, column); }
-  double s(int64_t row, int64_t column) const { return at(sines, row, column); }
-
- private:
-  double at(const std::vector<float>& table, int64_t row, int64_t column) const {
-    return static_cast<double>(table[static_cast<size_t>(row * columns + column)]);
-  }
-};
-
-std::optional<Tables> tables_at(const StepEvaluator& evaluator, Step step) {
-  auto results = evaluator.at(step);
-  if (!results) return std::nullopt;
-  Tables tables;
-  HostTensor& cosines = results->at(0);
-  HostTensor& sines = results->at(1);
-  if (cosines.is_integer() || sines.is_integer() || cosines.shape.empty() ||
-      cosines.elements() != sines.elements() || cosines.elements() % step.tokens != 0) {
-    return std::nullopt;
-  }
-  tables.rows = step.tokens;
-  tables.columns = cosines.shape.back();
-  if (tables.columns * step.tokens != cosines.elements()) return std::nullopt;
-  tables.cosines = std::move(cosines.f);
-  tables.sines = std::move(sines.f);
-  return tables;
-}
-
-int64_t source_column(const RotaryAngles& angles, int64_t i) {
-  return angles.layout == RotaryAngles::Layout::interleaved ? 2 * i : i;
-}
-
-RotaryAngles::Layout find_layout(const Tables& tables) {
-  const int64_t half = tables.columns / 2;
-  bool halves = tables.columns % 2 == 0;
-  bool interleaved = halves;
-  for (int64_t row = 0; row < std::min<int64_t>(tables.rows, 8); ++row) {
-    for (int64_t i = 0; i < half; ++i) {
-      halves = halves && tables.s(row, i) == tables.s(row, i + half);
-      interleaved = interleaved && tables.s(row, 2 * i) == tables.s(row, 2 * i + 1);
-    }
-  }
-  if (halves) return RotaryAngles::Layout::halves;
-  return interleaved ? RotaryAngles::Layout::interleaved : RotaryAngles::Layout::single;
-}
-
-double refine_frequency(const Tables& tables, int64_t column) {
-  double frequency = std::atan2(tables.s(1, column), tables.c(1, column));
-  for (int64_t position = 2; position < tables.rows; position *= 2) {
-    const double turned = std::atan2(tables.s(position, column), tables.c(position, column));
-    const double expected = frequency * static_cast<double>(position);
+// From the turns between the first row and those 1, 2, 4, ... behind it.
+double refine_frequency(const RotaryTables& tables, int64_t pair) {
+  const auto turn = [&](int64_t row) {
+    const double c0 = tables.c(0, pair), s0 = tables.s(0, pair);
+    const double c = tables.c(row, pair), s = tables.s(row, pair);
+    return std::atan2(s * c0 - c * s0, c * c0 + s * s0);
+  };
+  double frequency = turn(1);
+  for (int64_t row = 2; row < tables.rows; row *= 2) {
+    const double turned = turn(row);
+    const double expected = frequency * static_cast<double>(row);
     const double turns = std::round((expected - turned) / (2 * std::numbers::pi));
-    frequency = (turned + 2 * std::numbers::pi * turns) / static_cast<double>(position);
+    frequency = (turned + 2 * std::numbers::pi * turns) / static_cast<double>(row);
   }
   return frequency;
 }
 
 // A constant among the ancestors that holds the same frequencies, exactly as the model has them.
-void prefer_constant(const Graph& graph, ValueId from, RotaryAngles& angles) {
-  std::vector<ValueId> work{from};
+void prefer_constant(const Graph& graph, std::vector<ValueId> work,
+                     std::vector<double>& frequencies) {
   std::vector<bool> seen(graph.value_count(), false);
   while (!work.empty()) {
     const ValueId value = work.back();
@@ -91,16 +52,15 @@ void prefer_constant(const Graph& graph, ValueId from, RotaryAngles& angles) {
     seen[static_cast<size_t>(value)] = true;
     const ir::Value& held = graph.value(value);
     if (held.constant && ir::is_float_type(held.constant->type) &&
-        held.constant->elements() == static_cast<int64_t>(angles.inv_freq.size())) {
+        held.constant->elements() == static_cast<int64_t>(frequencies.size())) {
       const std::vector<float> exact = held.constant->as_floats();
       bool same = true;
       for (size_t i = 0; i < exact.size(); ++i) {
-        const double estimate = angles.inv_freq[i];
-        same =
-            same && std::abs(static_cast<double>(exact[i]) - estimate) <= 1e-3 * std::abs(estimate);
+        same = same && std::abs(static_cast<double>(exact[i]) - frequencies[i]) <=
+                           1e-3 * std::abs(frequencies[i]);
       }
       if (same) {
-        angles.inv_freq.assign(exact.begin(), exact.end());
+        frequencies.assign(exact.begin(), exact.end());
         return;
       }
     }
@@ -110,18 +70,171 @@ void prefer_constant(const Graph& graph, ValueId from, RotaryAngles& angles) {
   }
 }
 
-bool agrees(const Tables& tables, int64_t past, const RotaryAngles& angles) {
-  const auto count = static_cast<int64_t>(angles.inv_freq.size());
+bool row_agrees(const RotaryTables& tables, int64_t row, int64_t position,
+                const std::vector<double>& frequencies, double scale) {
+  for (int64_t i = 0; i < tables.pairs; ++i) {
+    const double angle = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+    // An angle computed in float is off by a few roundings of its own size.
+    const double allowed = (kTolerance + std::abs(angle) * 4e-7) * scale;
+    if (!(std::abs(tables.c(row, i) - scale * std::cos(angle)) <= allowed) ||
+        !(std::abs(tables.s(row, i) - scale * std::sin(angle)) <= allowed)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// The same numbers for position 1.
+bool same_turn(const RotaryTables& a, const RotaryTables& b) {
+  for (int64_t i = 0; i < a.pairs; ++i) {
+    if (std::abs(a.c(1, i) - b.c(1, i)) > kSame || std::abs(a.s(1, i) - b.s(1, i)) > kSame) {
+      return false;
+    }
+  }
+  return a.pairs == b.pairs;
+}
+
+struct Turning {
+  std::vector<double> inv_freq;
+  double scale = 1.0;
+  bool agrees(const RotaryTables& tables, Step step) const {
+    for (int64_t row = 0; row < tables.rows; ++row) {
+      if (!row_agrees(tables, row, step.past + row, inv_freq, scale)) return false;
+    }
+    return true;
+  }
+};
+// From a step of at least two rows.
+std::optional<Turning> turning_of(const Graph& graph, const RotaryTables& probe, Step step,
+                                  const std::vector<ValueId>& constants) {
+  Turning found;
+  found.scale = std::hypot(probe.c(0, 0), probe.s(0, 0));
+  if (!(found.scale > 0.0) || !std::isfinite(found.scale)) return std::nullopt;
+  for (int64_t i = 0; i < probe.pairs; ++i) found.inv_freq.push_back(refine_frequency(probe, i));
+  prefer_constant(graph, constants, found.inv_freq);
+  if (!found.agrees(probe, step)) return std::nullopt;
+  return found;
+}
+
+// Where a property of steps changes: it holds at `until` positions in total and not at `from`.
+int64_t first_without(int64_t until, int64_t from, const std::function<bool(int64_t)>& holds) {
+  while (from - until > 1) {
+    const int64_t middle = until + (from - until) / 2;
+    (holds(middle) ? until : from) = middle;
+  }
+  return from;
+}
+
+// Frequencies, or two lists of them; none when the tables are no such function.
+std::optional<RotaryAngles> find_frequencies(const Graph& graph, const RotaryTablesAt& at,
+                                             const std::vector<ValueId>& constants,
+                                             const ProofScope& scope) {
+  const int64_t most = scope.positions();
+  int64_t rows = std::min(most, kProbeRows + 1);
+  if (rows < 2) return std::nullopt;
+  const auto shortest = at({2, 0});
+  auto probe = at({rows, 0});
+  if (!shortest || !probe) return std::nullopt;
+  if (!same_turn(*probe, *shortest)) {
+    rows = first_without(2, rows,
+                         [&](int64_t total) {
+                           const auto tables = at({total, 0});
+                           return tables && same_turn(*tables, *shortest);
+                         }) -
+           1;
+    probe = at({rows, 0});
+    if (!probe) return std::nullopt;
+  }
+  const auto near = turning_of(graph, *probe, {rows, 0}, constants);
+  if (!near) return std::nullopt;
+  RotaryAngles angles;
+  angles.inv_freq = near->inv_freq;
+  angles.scale = near->scale;
+
+  const int64_t last_rows = scope.stateless ? std::min(most, kProbeRows + 1)
+                                            : std::max<int64_t>(std::min(most / 2, kProbeRows), 2);
+  const Step last{last_rows, scope.stateless ? 0 : std::max<int64_t>(most - last_rows, 0)};
+  const auto far_probe = at(last);
+  if (!far_probe) return std::nullopt;
+  if (near->agrees(*far_probe, last)) return angles;
+  const auto far = turning_of(graph, *far_probe, last, constants);
+  if (!far) return std::nullopt;
+  angles.far_inv_freq = far->inv_freq;
+  angles.far_scale = far->scale;
+  angles.far_from = first_without(2, last.past + last.tokens, [&](int64_t total) {
+    const Step step{scope.stateless ? total : 2, scope.stateless ? 0 : total - 2};
+    const auto tables = at(step);
+    return tables && near->agrees(*tables, step);
+  });
+  return angles;
+}
+
+bool append_rows(const RotaryTables& tables, std::vector<float>& values) {
   for (int64_t row = 0; row < tables.rows; ++row) {
-    const auto position = static_cast<double>(past + row);
-    for (int64_t column = 0; column < tables.columns; ++column) {
-      const int64_t i =
-          angles.layout == RotaryAngles::Layout::interleaved ? column / 2 : column % count;
-      const double angle = position * angles.inv_freq[static_cast<size_t>(i)];
-      // An angle computed in float is off by a few roundings of its own size.
-      const double allowed = (kTolerance + std::abs(angle) * 4e-7) * angles.scale;
-      if (std::abs(tables.c(row, column) - angles.scale * std::cos(angle)) > allowed ||
-          std::abs(tables.s(row, column) - angles.scale * std::sin(angle)) > allowed) {
+    for (const std::vector<float>* table : {&tables.cosines, &tables.sines}) {
+      const auto first = table->begin() + row * tables.pairs;
+      if (!std::all_of(first, first + tables.pairs, [](float x) { return std::isfinite(x); })) {
+        return false;
+      }
+      values.insert(values.end(), first, first + tables.pairs);
+    }
+  }
+  return true;
+}
+
+// The table of all positions as it stands; it must not depend on the length of the text.
+std::optional<RotaryAngles> whole_table(const RotaryTablesAt& at, const ProofScope& scope) {
+  const int64_t most = scope.positions();
+  const int64_t limit = scope.stateless ? kMostRowsAtOnce : kMostTableRows;
+  if (most > limit) return std::nullopt;
+  const int64_t piece = scope.stateless ? most : std::min(most, kRowsAtOnce);
+  RotaryAngles angles;
+  for (int64_t first = 0; first < most; first += piece) {
+    const Step step{std::min(piece, most - first), first};
+    const auto tables = at(step);
+    if (!tables || tables->rows != step.tokens || !append_rows(*tables, angles.values)) {
+      return std::nullopt;
+    }
+  }
+  return angles;
+}
+
+bool holds(const RotaryTablesAt& at, const RotaryAngles& angles, const ProofScope& scope) {
+  std::vector<Step> steps = proof_steps(scope);
+  if (angles.far_from > 0) {
+    for (const Step step : {Step{1, angles.far_from - 2}, Step{1, angles.far_from - 1},
+                            Step{2, angles.far_from - 2}}) {
+      if (!scope.stateless || step.past == 0) steps.push_back(step);
+    }
+  }
+  return std::all_of(steps.begin(), steps.end(), [&](Step step) {
+    const auto tables = at(step);
+    return tables && agrees(*tables, step, angles);
+  });
+}
+
+}  // namespace
+
+bool agrees(const RotaryTables& tables, Step step, const RotaryAngles& angles) {
+  const bool far = !angles.far_inv_freq.empty() && step.past + step.tokens >= angles.far_from;
+  const std::vector<double>& frequencies = far ? angles.far_inv_freq : angles.inv_freq;
+  for (int64_t row = 0; row < tables.rows; ++row) {
+    const int64_t position = step.past + row;
+    if (angles.values.empty()) {
+      if (static_cast<int64_t>(frequencies.size()) != tables.pairs ||
+          !row_agrees(tables, row, position, frequencies, far ? angles.far_scale : angles.scale)) {
+        return false;
+      }
+      continue;
+    }
+    const auto start = static_cast<size_t>(position * 2 * tables.pairs);
+    if (start + static_cast<size_t>(2 * tables.pairs) > angles.values.size()) return false;
+    for (int64_t i = 0; i < tables.pairs; ++i) {
+      const auto cosine = static_cast<double>(angles.values[start + static_cast<size_t>(i)]);
+      const auto sine =
+          static_cast<double>(angles.values[start + static_cast<size_t>(tables.pairs + i)]);
+      if (!(std::abs(tables.c(row, i) - cosine) <= kSame) ||
+          !(std::abs(tables.s(row, i) - sine) <= kSame)) {
         return false;
       }
     }
@@ -129,34 +242,14 @@ bool agrees(const Tables& tables, int64_t past, const RotaryAngles& angles) {
   return true;
 }
 
-}  // namespace
-
-std::optional<RotaryAngles> prove_rotary(const Graph& graph, ValueId cosines, ValueId sines,
-                                         int64_t max_context) {
-  const auto evaluator = StepEvaluator::create(graph, {cosines, sines});
-  if (!evaluator) return std::nullopt;
-  const int64_t most = max_context > 0 ? max_context : 4 * kProbeRows;
-  const int64_t rows = std::min(most, kProbeRows + 1);
-  const auto probe = tables_at(*evaluator, {rows, 0});
-  if (!probe || rows < 2 || probe->columns < 1) return std::nullopt;
-
-  RotaryAngles angles;
-  angles.layout = find_layout(*probe);
-  angles.scale = probe->c(0, 0);
-  if (!(angles.scale > 0.0) || !std::isfinite(angles.scale)) return std::nullopt;
-  const int64_t count =
-      angles.layout == RotaryAngles::Layout::single ? probe->columns : probe->columns / 2;
-  for (int64_t i = 0; i < count; ++i) {
-    angles.inv_freq.push_back(refine_frequency(*probe, source_column(angles, i)));
-  }
-  prefer_constant(graph, cosines, angles);
-  if (!agrees(*probe, 0, angles)) return std::nullopt;
-  // Tables that change with the length of the text differ here.
-  for (const Step step : proof_steps(max_context)) {
-    const auto tables = tables_at(*evaluator, step);
-    if (!tables || !agrees(*tables, step.past, angles)) return std::nullopt;
-  }
-  return angles;
+std::optional<RotaryAngles> prove_rotary(const Graph& graph, const RotaryTablesAt& at,
+                                         const std::vector<ValueId>& constants,
+                                         const ProofScope& scope) {
+  auto angles = find_frequencies(graph, at, constants, scope);
+  if (angles && holds(at, *angles, scope)) return angles;
+  angles = whole_table(at, scope);
+  if (angles && holds(at, *angles, scope)) return angles;
+  return std::nullopt;
 }
 
 }  // namespace pocket

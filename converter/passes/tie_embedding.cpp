@@ -18,9 +18,10 @@ namespace {
 std::optional<WeightSource> weight_of(const Graph& graph, const Node& node) {
   if (!node.is("Linear", "pocket") || node.inputs.size() != 4) return std::nullopt;
   const ir::TensorData& data = *graph.value(node.inputs[3]).constant;
-  if (data.bytes == nullptr) return std::nullopt;
-  return WeightSource({{data, node.integers("transposed").front() != 0,
-                        node.integers("first_row").front(), node.integers("rows").front()}});
+  if (data.bytes == nullptr && data.quantised == nullptr) return std::nullopt;
+  return WeightSource(
+      {{data, node.integers("transposed").front() != 0, node.integers("first_row").front(),
+        node.integers("rows").front(), weight_factor(node, 0)}});
 }
 
 }  // namespace
@@ -33,7 +34,7 @@ int tie_embedding(PassContext& context) {
     if (!embed.is("Embed", "pocket")) continue;
     const ValueId table = embed.inputs[1];
     const ir::TensorData& data = *graph.value(table).constant;
-    if (data.bytes == nullptr) continue;
+    if (data.bytes == nullptr && data.quantised == nullptr) continue;
     const WeightSource rows({{data, false, 0, data.shape[0]}});
     for (const NodeId id : graph.order()) {
       Node& node = graph.node(id);

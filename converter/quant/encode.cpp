@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "converter/quant/int4.h"
+#include "converter/quant/m0e4.h"
 #include "runtime/base/error.h"
 
 namespace pocket {
@@ -38,8 +40,51 @@ QuantError check_rounding(const std::string& name, Encoding encoding, const floa
   return sum;
 }
 
+// The pair of a group whose codes stay; false where fp16 cannot hold it.
+bool foreign_pair(Encoding encoding, float scale, float zero, uint32_t* pair) {
+  float low = scale, high = zero;
+  if (encoding == Encoding::m0e4) {
+    const ScaleBias kept = m0e4_from_integer(double{scale}, double{zero});
+    low = static_cast<float>(kept.scale);
+    high = static_cast<float>(kept.bias);
+  } else if (zero != std::nearbyint(zero) || zero < 0.0f || zero > 15.0f) {
+    return false;  // int4 has integer zero points
+  }
+  const uint16_t first = float_to_half(low), second = float_to_half(high);
+  *pair = first | uint32_t{second} << 16;
+  return std::isfinite(half_to_float(first)) && std::isfinite(half_to_float(second));
+}
+
+// Keeps the codes of a tile; false when a group's pair does not fit.
+bool keep_codes(const WeightFormat& format, const CodeReader& read_codes, int64_t first,
+                const float* values, uint8_t* codes, uint32_t* pairs, QuantError* error) {
+  const int64_t padded = format.padded_columns(), groups = format.groups();
+  std::vector<uint8_t> own(static_cast<size_t>(format.rows * format.columns));
+  std::vector<float> scales(static_cast<size_t>(format.rows * groups)), zeros(scales.size());
+  read_codes(first, format.rows, own.data(), scales.data(), zeros.data());
+  std::fill_n(codes, format.rows * padded, uint8_t{0});
+  const auto decode = format.encoding == Encoding::m0e4 ? M0e4::decode : Int4::decode;
+  for (int64_t row = 0; row < format.rows; ++row) {
+    for (int64_t k = 0; k < format.columns; ++k) {
+      const int64_t group = row * groups + k / format.group;
+      const auto at = static_cast<size_t>(group);
+      if (k % format.group == 0 &&
+          !foreign_pair(format.encoding, scales[at], zeros[at], &pairs[group])) {
+        return false;
+      }
+      const uint8_t code = own[static_cast<size_t>(row * format.columns + k)];
+      codes[row * padded + k] = code;
+      const double value = double{values[row * format.columns + k]};
+      const double difference = value - double{decode(code, pairs[group])};
+      error->squared_error += difference * difference;
+      error->squared_norm += value * value;
+    }
+  }
+  return true;
+}
+
 void encode_tile(const std::string& name, const WeightFormat& format, const RowReader& read_rows,
-                 int64_t first, Tile* tile) {
+                 const CodeReader& read_codes, int64_t first, Tile* tile) {
   std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
   read_rows(first, format.rows, values.data());
   if (!format.four_bit()) {
@@ -49,7 +94,13 @@ void encode_tile(const std::string& name, const WeightFormat& format, const RowR
   }
   std::vector<uint8_t> codes(static_cast<size_t>(format.rows * format.padded_columns()));
   std::vector<uint32_t> pairs(static_cast<size_t>(format.rows * format.groups()));
-  tile->error = rtn(format, name, values.data(), codes.data(), pairs.data());
+  QuantError kept;
+  if (read_codes &&
+      keep_codes(format, read_codes, first, values.data(), codes.data(), pairs.data(), &kept)) {
+    tile->error = kept;
+  } else {
+    tile->error = rtn(format, name, values.data(), codes.data(), pairs.data());
+  }
   tile->codes = pack_codes(format, codes.data());
   tile->pairs = pack_pairs(format, pairs.data());
 }
@@ -57,7 +108,8 @@ void encode_tile(const std::string& name, const WeightFormat& format, const RowR
 }  // namespace
 
 QuantError encode_weight(const std::string& name, const WeightFormat& format,
-                         const RowReader& read_rows, const SectionSink& sink, int threads) {
+                         const RowReader& read_rows, const SectionSink& sink, int threads,
+                         const CodeReader& read_codes) {
   check_format(format, name);
   const int64_t fitting = kTileValues / format.columns / kBlockRows * kBlockRows;
   const int64_t tile_rows = std::clamp(fitting, kBlockRows, kTileRows);
@@ -71,7 +123,7 @@ QuantError encode_weight(const std::string& name, const WeightFormat& format,
       part.rows = std::min(tile_rows, format.rows - next);
       auto work = [&, part, first = next] {
         try {
-          encode_tile(name, part, read_rows, first, &tile);
+          encode_tile(name, part, read_rows, read_codes, first, &tile);
         } catch (...) {
           tile.failure = std::current_exception();
         }

@@ -168,7 +168,7 @@ Feeds decoder_feeds(const ir::Graph& graph, const std::vector<int64_t>& tokens,
     HostTensor feed = HostTensor::make(value.type, shape);
     if (feed.is_integer() && feed.rank() > 0) {
       const Expr& last = value.shape->back();
-      if (mentions(last, "past")) {
+      if (mentions(last, "past") || value.name.find("mask") != std::string::npos) {
         feed.i.assign(feed.i.size(), 1);  // the mask: everything is real
       } else if (last == Expr::symbol("tokens")) {
         const bool positions = value.name.find("position") != std::string::npos;

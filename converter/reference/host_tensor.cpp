@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "converter/ir/float8.h"
 #include "runtime/base/error.h"
 
 namespace pocket::reference {
@@ -129,6 +130,14 @@ ir::TensorData HostTensor::to_data() const {
         const auto nibble = static_cast<unsigned>(i[k]) & 15u;
         out[k / 2] |= static_cast<std::byte>(k % 2 == 0 ? nibble : nibble << 4);
       }
+      return ir::TensorData::from_bytes(type, shape, std::move(out));
+    }
+    case ElementType::f8e4m3fn:
+    case ElementType::f8e4m3fnuz:
+    case ElementType::f8e5m2:
+    case ElementType::f8e5m2fnuz: {
+      std::vector<std::byte> out;
+      for (const float value : f) out.push_back(std::byte{ir::float8_bits(type, value)});
       return ir::TensorData::from_bytes(type, shape, std::move(out));
     }
     case ElementType::undefined:

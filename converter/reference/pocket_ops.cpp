@@ -32,7 +32,9 @@ float activate(const Call& call, const std::string& function, float x) {
   if (function == "relu") return std::max(x, 0.0f);
   if (function == "silu") return x / (1.0f + std::exp(-x));
   if (function == "sigmoid") return 1.0f / (1.0f + std::exp(-x));
+  if (function == "quick_gelu") return x / (1.0f + std::exp(-1.702f * x));
   if (function == "tanh") return std::tanh(x);
+  if (function == "relu_square") return std::max(x, 0.0f) * std::max(x, 0.0f);
   if (function == "gelu_erf") {
     return 0.5f * x * (1.0f + std::erf(x / std::numbers::sqrt2_v<float>));
   }
@@ -48,6 +50,12 @@ WeightSource weight_of(const Call& call, size_t first, size_t count) {
   const std::vector<int64_t> transposed = call.node.integers("transposed");
   const std::vector<int64_t> first_row = call.node.integers("first_row");
   const std::vector<int64_t> rows = call.node.integers("rows");
+  std::vector<float> factors;
+  if (const auto given = call.node.attributes.find("factors");
+      given != call.node.attributes.end()) {
+    factors = std::get<std::vector<float>>(given->second);
+    if (factors.size() != rows.size()) call.fail("has factors of another number than weights");
+  }
   std::vector<WeightPart> parts;
   for (size_t i = first; i < first + count; ++i) {
     const size_t part = i - 3;
@@ -59,7 +67,8 @@ WeightSource weight_of(const Call& call, size_t first, size_t count) {
     data.shape = held.shape;
     data.bytes = reinterpret_cast<const std::byte*>(held.f.data());
     data.byte_size = held.f.size() * sizeof(float);
-    parts.push_back({std::move(data), transposed[part] != 0, first_row[part], rows[part]});
+    parts.push_back({std::move(data), transposed[part] != 0, first_row[part], rows[part],
+                     factors.empty() ? 1.0f : factors[part]});
   }
   return WeightSource(std::move(parts));
 }

@@ -6,16 +6,24 @@
 //                    scale * table[ids] + positions_table[positions]
 //   Norm             x, weight?, bias?, residual?                {kind "rms"|"layer", epsilon}
 //                    norm(x + residual) * weight + bias; second output: x + residual
-//   Linear           x, bias?, residual?, W...                   {activation}
-//                    activation(x W^T + bias) + residual
-//   GatedLinear      x, gate bias?, up bias?, G, U               {activation}
+//   Linear           x, bias?, residual?, W...                   {activation, factors?}
+//                    activation(x W^T + bias) + residual; the rows of part i times factors[i]
+//   GatedLinear      x, gate bias?, up bias?, G, U               {activation, factors?}
 //                    activation(x G^T + gate bias) * (x U^T + up bias)
 //   Activation       x                                           {function}
-//   RotaryEmbedding  x, cos, sin, inv_freq   {rotary_dim, interleaved, sequence_axis, scale}
-//   Attention        q rows, k rows, v rows, past k, past v, inv_freq?
-//                    {heads, kv_heads, head_dim, scale, q_column, k_column, v_column,
-//                     rotary_dim, interleaved, rotary_scale}
-//                    causal; outputs rows [1, tokens, heads * head_dim] and
+//   RotaryEmbedding  x, past, angles, far angles?
+//                    {rotary_dim, interleaved, sequence_axis, scale, far_scale, far_from}
+//                    angles: inv_freq [rotary_dim / 2], or a table [positions, rotary_dim] of
+//                    cosines, then sines; the far ones hold where past + tokens >= far_from
+//   Attention        q rows, k rows, v rows, past k, past v, angles?, far angles?, slopes?,
+//                    q norm?, k norm?
+//                    {heads, kv_heads, head_dim, scale, soft_cap, window, q_column, k_column,
+//                     v_column, norm "none"|"rms"|"layer", epsilon, rotary_dim, interleaved,
+//                     rotary_scale, far_scale, far_from}
+//                    heads of q and k are normalised (times a weight [head_dim] or [heads *
+//                    head_dim]), then rotated; causal, over the last `window` keys (0: all);
+//                    score = cap(scale * q k) + slope * (key - position), cap by soft_cap unless 0;
+//                    outputs rows [1, tokens, heads * head_dim] and
 //                    present k, present v [1, kv_heads, length, head_dim]
 //   SelectRows       x; all rows (the runtime selects those that the head computes)
 #pragma once

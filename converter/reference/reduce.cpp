@@ -113,6 +113,18 @@ std::pair<int64_t, int64_t> integer_limits(ElementType type) {
 Outputs reduce_mean(const Call& call) { return reduce<kAdd>(call, 0.0, true, 0); }
 Outputs reduce_sum(const Call& call) { return reduce<kAdd>(call, 0.0, false, 0); }
 Outputs reduce_prod(const Call& call) { return reduce<kMul>(call, 1.0, false, 1); }
+Outputs reduce_sum_square(const Call& call) {
+  HostTensor squared = float_input(call, 0);
+  for (float& x : squared.f) x *= x;
+  Call inner = call;
+  inner.inputs[0] = &squared;
+  return reduce_sum(inner);
+}
+Outputs reduce_l2(const Call& call) {
+  Outputs out = reduce_sum_square(call);
+  for (float& x : out[0].f) x = std::sqrt(x);
+  return out;
+}
 Outputs reduce_max(const Call& call) {
   return reduce<kMax>(call, -kInfinity, false, integer_limits(call.input(0).type).first);
 }
@@ -133,9 +145,15 @@ void for_each_line(const Shape& shape, int64_t axis, F f) {
 
 Outputs softmax(const Call& call) {
   HostTensor y = float_input(call, 0);
-  const int64_t axis = normal_axis(call, call.node.integer("axis", -1), y.rank());
-  const int64_t size = y.shape[at(axis)];
-  for_each_line(y.shape, axis, [&](int64_t base, int64_t step) {
+  const bool flattens = call.opset > 0 && call.opset < 13;  // all axes from `axis` on are one
+  const int64_t axis = normal_axis(call, call.node.integer("axis", flattens ? 1 : -1), y.rank());
+  Shape lines = y.shape;
+  if (flattens) {
+    lines.resize(at(axis) + 1);
+    lines[at(axis)] = element_count({y.shape.begin() + axis, y.shape.end()});
+  }
+  const int64_t size = lines[at(axis)];
+  for_each_line(lines, axis, [&](int64_t base, int64_t step) {
     float largest = -std::numeric_limits<float>::infinity();
     for (int64_t k = 0; k < size; ++k) largest = std::max(largest, y.f[at(base + k * step)]);
     double sum = 0.0;
@@ -234,14 +252,18 @@ void register_reduce(Registry& r) {
   r.add("", "ReduceMean", reduce_mean);
   r.add("", "ReduceSum", reduce_sum);
   r.add("", "ReduceProd", reduce_prod);
+  r.add("", "ReduceSumSquare", reduce_sum_square);
+  r.add("", "ReduceL2", reduce_l2);
   r.add("", "ReduceMax", reduce_max);
   r.add("", "ReduceMin", reduce_min);
   r.add("", "Softmax", softmax);
   r.add("", "CumSum", cumulative_sum);
   r.add("", "LayerNormalization", [](const Call& call) { return normalise(call, true); });
   r.add("", "RMSNormalization", [](const Call& call) { return normalise(call, false); });
-  r.add("", "SimplifiedLayerNormalization",
-        [](const Call& call) { return normalise(call, false); });
+  for (const char* domain : {"", "com.microsoft"}) {
+    r.add(domain, "SimplifiedLayerNormalization",
+          [](const Call& call) { return normalise(call, false); });
+  }
 }
 
 }  // namespace pocket::reference

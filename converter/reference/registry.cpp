@@ -40,6 +40,12 @@ const Registry& standard_registry() {
     register_movement(registry);
     register_gather(registry);
     register_reduce(registry);
+    register_extras(registry);
+    register_quantised(registry);
+    register_rotary(registry);
+    register_standard_attention(registry);
+    register_fused_norm(registry);
+    register_fused_attention(registry);
     register_pocket_ops(registry);
     return registry;
   }();

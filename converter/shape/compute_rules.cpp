@@ -131,13 +131,16 @@ void add_compute_rules(Rules& rules) {
   rules[{"", "MatMul"}] = matmul;
   rules[{"", "Gemm"}] = gemm;
   rules[{"", "Einsum"}] = einsum;
-  for (const char* op : {"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"}) {
+  for (const char* op : {"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+                         "ReduceL2", "ReduceSumSquare"}) {
     rules[{"", op}] = reduce;
   }
   rules[{"", "LayerNormalization"}] = [](const Call& call) { return normalisation(call, true); };
   for (const char* op : {"RMSNormalization", "SimplifiedLayerNormalization"}) {
     rules[{"", op}] = [](const Call& call) { return normalisation(call, false); };
   }
+  rules[{"com.microsoft", "SimplifiedLayerNormalization"}] =
+      rules[{"", "SimplifiedLayerNormalization"}];
 }
 
 }  // namespace pocket::shape

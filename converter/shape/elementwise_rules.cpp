@@ -44,15 +44,18 @@ Outputs where(const Call& call) {
 }  // namespace
 
 void add_elementwise_rules(Rules& rules) {
-  for (const char* op : {"Abs",      "Ceil",       "Clip", "Cos",      "CumSum", "Erf",
-                         "Exp",      "Floor",      "Gelu", "Identity", "Log",    "Neg",
-                         "Not",      "Reciprocal", "Relu", "Sigmoid",  "Sign",   "Sin",
-                         "Softmax",  "Softplus",   "Sqrt", "Tanh",     "Trilu",  "ScatterElements",
-                         "ScatterND"}) {
+  for (const char* op :
+       {"Abs",        "Ceil",       "Clip",  "Cos",         "CumSum",    "Erf",
+        "Exp",        "Floor",      "Gelu",  "Identity",    "Log",       "Neg",
+        "Not",        "Reciprocal", "Relu",  "Sigmoid",     "Sign",      "Sin",
+        "Softmax",    "Softplus",   "Sqrt",  "Tanh",        "Trilu",     "ScatterElements",
+        "ScatterND",  "BitwiseNot", "Elu",   "HardSigmoid", "HardSwish", "LeakyRelu",
+        "LogSoftmax", "Mish",       "Round", "Swish",       "Tan"}) {
     rules[{"", op}] = same;
   }
   for (const char* op : {"FastGelu", "Gelu", "QuickGelu"}) rules[{"com.microsoft", op}] = same;
-  for (const char* op : {"Add", "Div", "Max", "Min", "Mod", "Mul", "Pow", "Sub", "Sum"}) {
+  for (const char* op : {"Add", "Div", "Max", "Min", "Mod", "Mul", "Pow", "Sub", "Sum",
+                         "BitwiseAnd", "BitwiseOr", "BitwiseXor"}) {
     rules[{"", op}] = combined;
   }
   for (const char* op :

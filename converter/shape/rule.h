@@ -45,6 +45,7 @@ struct Call {
   // The same where only numbers make sense (axes); Unresolved when symbols remain.
   std::optional<std::vector<int64_t>> numbers(size_t index, const std::string& attribute) const;
   int64_t axis(int64_t value, int64_t of_rank) const;  // from the front; Error when outside
+  // For every binding inside the ranges whose past + tokens stays within the largest past.
   bool proven_le(const Expr& a, const Expr& b) const;
   [[noreturn]] void fail(const std::string& what) const;  // Error(bad_input) naming the node
 };
@@ -62,5 +63,6 @@ const Rules& shape_rules();
 void add_elementwise_rules(Rules&);
 void add_movement_rules(Rules&);
 void add_compute_rules(Rules&);
+void add_fused_rules(Rules&);
 
 }  // namespace pocket::shape

@@ -1,37 +1,63 @@
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 
+#include "runtime/bench/chat.h"
 #include "runtime/bench/commands.h"
 #include "runtime/bench/open.h"
 #include "runtime/bench/output.h"
 #include "runtime/bench/tokens.h"
-#include "runtime/text/utf8_stream.h"
 
 namespace pocket::bench {
 namespace {
 
 constexpr int64_t kDefaultCount = 128;
 
-void check_options(const GenerateOptions& options, const Manifest& manifest) {
+void check_options(const GenerateOptions& options) {
   if (options.prompt.empty() == options.tokens.empty()) {
     throw Error(ExitCode::usage, "generate needs either --prompt TEXT or --tokens 1,2,3|FILE.json");
   }
-  if (options.chat) {
-    throw Error(ExitCode::usage, manifest.chat_template.empty()
-                                     ? "--chat needs a chat template and this model has none; give "
-                                       "the prompt in the model's own format"
-                                     : "--chat cannot render this model's chat template; give the "
-                                       "prompt in the template's format");
+  if (options.chat && options.prompt.empty()) {
+    throw Error(ExitCode::usage, "--chat wraps a text; give --prompt TEXT instead of --tokens");
+  }
+  if (!options.chat && !options.system.empty()) {
+    throw Error(ExitCode::usage, "--system is a turn of a chat; give --chat too");
   }
 }
+
+// The text that ids add to a prompt. The prompt's ids go first, so that the space between prompt
+// and continuation is not taken for one at the start of the text.
+class Continuation {
+ public:
+  Continuation(const Tokenizer& tokenizer, std::span<const int32_t> prompt)
+      : stream_(tokenizer.stream(/*skip_special=*/true)) {
+    size_t given = 0;
+    for (const int32_t id : prompt) given += stream_.push(id).size();
+    // What still waits belongs to the prompt, unless the prompt ends inside of a character.
+    const std::string text = tokenizer.decode(prompt, /*skip_special=*/true);
+    if (!text.ends_with("\uFFFD")) waiting_ = text.size() - std::min(text.size(), given);
+  }
+  std::string push(int32_t id) { return without_prompt(stream_.push(id)); }
+  std::string finish() { return without_prompt(stream_.finish()); }
+
+ private:
+  std::string without_prompt(std::string piece) {
+    const size_t prompt = std::min(waiting_, piece.size());
+    waiting_ -= prompt;
+    return piece.erase(0, prompt);
+  }
+
+  Tokenizer::Stream stream_;
+  size_t waiting_ = 0;  // bytes of the prompt that the stream has not given yet
+};
 
 }  // namespace
 
 ExitCode generate(const GenerateOptions& options) {
+  check_options(options);
   check_writable(options.json);
   Package package = Package::open(options.model);
-  check_options(options, package.manifest());
   SamplerSettings sampling;
   sampling.temperature = static_cast<float>(options.temperature);
   sampling.top_k = options.top_k;
@@ -43,16 +69,21 @@ ExitCode generate(const GenerateOptions& options) {
   if (!package.manifest().tokenizer_json.empty() || !options.prompt.empty()) {
     tokenizer = open_tokenizer(package);
   }
-  const std::vector<int32_t> prompt =
-      options.prompt.empty() ? read_tokens(options.tokens, package.manifest().program.vocab)
-                             : tokenizer->encode(options.prompt);
+  std::vector<int32_t> prompt, stop_ids = package.manifest().generation.eos_ids;
+  if (options.chat) {
+    prompt = chat_prompt(package.manifest(), *tokenizer, options.system, options.prompt);
+    stop_ids = chat_stop_ids(package.manifest(), *tokenizer);
+  } else if (options.prompt.empty()) {
+    prompt = read_tokens(options.tokens, package.manifest().program.vocab);
+  } else {
+    prompt = tokenizer->encode(options.prompt);
+  }
   if (prompt.empty()) throw Error(ExitCode::usage, "the prompt holds no token; give at least one");
 
   EngineOptions engine_settings = engine_options(options.common);
   engine_settings.sampling = sampling;
   Session session(options.common, std::move(package), engine_settings);
   Engine& engine = session.engine;
-  const std::vector<int32_t> stop_ids = engine.manifest().generation.eos_ids;
 
   // The token chosen from the last slot is delivered too, though it can no longer be evaluated.
   const int64_t room = engine.context() - static_cast<int64_t>(prompt.size()) + 1;
@@ -66,7 +97,11 @@ ExitCode generate(const GenerateOptions& options) {
   }
   engine.prefill(prompt);
   const bool stream_text = options.json != "-";
-  Utf8Stream characters;
+  std::optional<Continuation> decoded;
+  // A reply is a text of its own.
+  if (tokenizer) {
+    decoded.emplace(*tokenizer, options.chat ? std::span<const int32_t>() : std::span(prompt));
+  }
   std::vector<int32_t> tokens;
   std::string text;
   const auto deliver = [&](const std::string& piece) {
@@ -79,13 +114,13 @@ ExitCode generate(const GenerateOptions& options) {
         tokens.push_back(token);
         if (!tokenizer) {
           deliver((tokens.size() > 1 ? "," : "") + std::to_string(token));
-        } else if (!tokenizer->is_special(token)) {
-          deliver(characters.push(tokenizer->token_bytes(token)));
+        } else {
+          deliver(decoded->push(token));
         }
         return static_cast<bool>(std::cout);
       },
       stop_ids);
-  deliver(characters.flush());
+  if (decoded) deliver(decoded->finish());
   if (stream_text) std::cout << "\n";
 
   if (!options.json.empty()) {

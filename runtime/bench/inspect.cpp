@@ -51,7 +51,8 @@ nlohmann::json file_json(const Package& package) {
 }
 
 nlohmann::json plan_json(const Program& program, int64_t tokens, int64_t rows, int64_t context) {
-  const Bindings bindings = {{"tokens", tokens}, {"past", 0}, {"rows", rows}, {"context", context}};
+  const Bindings bindings = {
+      {"tokens", tokens}, {"past", context}, {"rows", rows}, {"context", context}};
   const EvaluatedPlan plan = evaluate_plan(program, bindings);
   uint64_t activations = 0, states = 0;
   for (size_t i = 0; i < program.tensors.size(); ++i) {
@@ -62,22 +63,9 @@ nlohmann::json plan_json(const Program& program, int64_t tokens, int64_t rows, i
           {"rows", rows},
           {"context", context},
           {"arena_bytes", plan.arena_bytes},
+          {"arena_lower_bound_bytes", largest_live_set(program, bindings)},
           {"activation_bytes_without_reuse", activations},
           {"state_bytes", states}};
-}
-
-nlohmann::json blocks_json(const Program& program) {
-  nlohmann::json blocks = nlohmann::json::array();
-  for (size_t block = 0; block < program.plan.block_bytes.size(); ++block) {
-    nlohmann::json tensors = nlohmann::json::array();
-    for (size_t i = 0; i < program.tensors.size(); ++i) {
-      if (program.plan.block_of[i] == static_cast<int32_t>(block)) {
-        tensors.push_back(program.tensors[i].name);
-      }
-    }
-    blocks.push_back({{"bytes", program.plan.block_bytes[block].str()}, {"tensors", tensors}});
-  }
-  return blocks;
 }
 
 std::string text_of(const nlohmann::json& document) {
@@ -86,14 +74,11 @@ std::string text_of(const nlohmann::json& document) {
   };
   std::string text = document.at("program").get<std::string>();
   text += "\nmemory plan\n";
-  for (const nlohmann::json& block : document.at("blocks")) {
-    text += "  block of " + block.at("bytes").get<std::string>() + " bytes for " +
-            std::to_string(block.at("tensors").size()) + " tensors\n";
-  }
   for (const nlohmann::json& plan : document.at("plans")) {
     text += "  tokens " + number(plan.at("tokens")) + ", rows " + number(plan.at("rows")) +
             ", context " + number(plan.at("context")) + ": arena " +
-            number(plan.at("arena_bytes")) + " bytes (" +
+            number(plan.at("arena_bytes")) + " bytes (at least " +
+            number(plan.at("arena_lower_bound_bytes")) + " are alive at once, " +
             number(plan.at("activation_bytes_without_reuse")) + " without reuse), states " +
             number(plan.at("state_bytes")) + "\n";
   }
@@ -137,7 +122,7 @@ ExitCode inspect(const InspectOptions& options) {
   if (chunk > 0) plans.push_back(plan_json(program, chunk, 1, context));
   const nlohmann::json document = {
       {"schema", "pocketformer.inspect"},
-      {"version", 1},
+      {"version", 2},
       {"model", package.path()},
       {"vocab", program.vocab},
       {"max_context", program.max_context},
@@ -149,7 +134,6 @@ ExitCode inspect(const InspectOptions& options) {
        manifest.provenance.is_null() ? nlohmann::json::object() : manifest.provenance},
       {"program", to_text(program)},
       {"operators", program.operators.size()},
-      {"blocks", blocks_json(program)},
       {"plans", plans},
       {"weights", weights_json(manifest)},
       {"file", file_json(package)}};

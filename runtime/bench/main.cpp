@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   sub->add_option("--prompt", generate_options.prompt, "text to continue");
   sub->add_option("--tokens", generate_options.tokens, "ids 1,2,3 or FILE.json, not a text");
   sub->add_flag("--chat", generate_options.chat, "wrap the prompt in the model's chat template");
+  sub->add_option("--system", generate_options.system, "with --chat: the system turn");
   sub->add_option("-n", generate_options.count, "tokens to generate, default 128")
       ->check(CLI::NonNegativeNumber);
   sub->add_option("--temperature", generate_options.temperature, "0: greedy");

@@ -20,6 +20,7 @@ Repetition repeat(Engine& engine, const std::vector<int32_t>& prompt, int64_t ge
   Repetition result;
   result.token_ns.reserve(static_cast<size_t>(generate));
   engine.reset();
+  const uint64_t evaluated = plan_evaluations();
   const auto start = Clock::now();
   engine.prefill(prompt);
   result.first_token_ns = nanoseconds(start, Clock::now());
@@ -42,6 +43,7 @@ Repetition repeat(Engine& engine, const std::vector<int32_t>& prompt, int64_t ge
   result.submits = decode.submits;
   result.dispatches = decode.dispatches;
   result.barriers = decode.barriers;
+  result.plan_evaluations = plan_evaluations() - evaluated;
   result.logits_hash = engine.last_logits_hash();
   return result;
 }

@@ -19,7 +19,8 @@ struct Repetition {
   uint64_t host_work_ns = 0;       // of decoding, outside waiting
   uint64_t host_wait_ns = 0;       // of decoding, waiting for the device
   uint64_t submits = 0, dispatches = 0, barriers = 0;  // of decoding
-  uint64_t logits_hash = 0;                            // of the last step
+  uint64_t plan_evaluations = 0;  // memory plans evaluated while it ran, prefill included
+  uint64_t logits_hash = 0;       // of the last step
 };
 
 struct Measurement {

@@ -35,6 +35,7 @@ struct GenerateOptions {
   std::string model;
   std::string prompt, tokens;  // one of the two
   bool chat = false;
+  std::string system;            // with chat: the system turn; empty: none
   std::optional<int64_t> count;  // -n; absent: 128 as far as the context reaches
   double temperature = 0, top_p = 1;
   int top_k = 0;

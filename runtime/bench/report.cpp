@@ -42,6 +42,7 @@ nlohmann::json to_json(const Repetition& repetition) {
           {"submits", repetition.submits},
           {"dispatches", repetition.dispatches},
           {"barriers", repetition.barriers},
+          {"plan_evaluations", repetition.plan_evaluations},
           {"logits_hash", hex16(repetition.logits_hash)}};
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/engine/engine_plan.h"
 
 #include <algorithm>
+#include <map>
 
 #include "runtime/base/error.h"
 #include "runtime/engine/hazards.h"
@@ -49,6 +50,7 @@ class Planner {
     choose_chunk();
     plan_slots();
     for (const Phase phase : {Phase::prefill, Phase::decode}) plan_segments(phase);
+    place_parameters();
     plan_buffers();
     for (SegmentPlan& segment : plan_.segments) finish(segment);
     sum_memory();
@@ -56,11 +58,17 @@ class Planner {
   }
 
  private:
+  // The past is known on the device only: sizes are planned for its bound.
+  Bindings bindings(int64_t tokens, int64_t rows) const {
+    return {
+        {"tokens", tokens}, {"rows", rows}, {"context", plan_.context}, {"past", plan_.context}};
+  }
+
   KernelContext kernel_context(int64_t tokens, int64_t rows, bool decode) const {
     KernelContext context;
     context.manifest = &manifest_;
     context.limits = limits_;
-    context.bindings = {{"tokens", tokens}, {"rows", rows}, {"context", plan_.context}};
+    context.bindings = bindings(tokens, rows);
     context.accumulate = options_.accumulate;
     context.decode = decode;
     return context;
@@ -122,8 +130,7 @@ class Planner {
       slot.phase = phase;
       slot.tokens = phase == Phase::prefill ? plan_.chunk : 1;
       slot.rows = phase == Phase::prefill ? row_tile() : 1;
-      slot.memory = evaluate_plan(
-          program_, {{"tokens", slot.tokens}, {"rows", slot.rows}, {"context", plan_.context}});
+      slot.memory = evaluate_plan(program_, bindings(slot.tokens, slot.rows));
     }
   }
 
@@ -146,11 +153,23 @@ class Planner {
     for (const Segment& segment : program_.segments) {
       if (segment.part != part) continue;
       std::vector<Dispatch> dispatches;
+      std::vector<std::pair<size_t, TensorId>> freed;  // behind this many dispatches
       for (int32_t op = segment.first_op; op < segment.first_op + segment.op_count; ++op) {
         std::vector<Dispatch> more = plan_operator(context, op);
         std::move(more.begin(), more.end(), std::back_inserter(dispatches));
+        if (options_.poison_freed) add_freed(op, dispatches.size(), freed);
       }
       add_segment(phase, role, segment.name + suffix, copies, std::move(dispatches));
+      plan_.segments.back().freed = std::move(freed);
+    }
+  }
+
+  // What operator `op` is the last to need; hidden and logits are read again outside the program.
+  void add_freed(int32_t op, size_t dispatches,
+                 std::vector<std::pair<size_t, TensorId>>& freed) const {
+    for (const TensorId id : program_.plan.order) {
+      if (program_.plan.last_use[static_cast<size_t>(id)] != op) continue;
+      if (id != program_.hidden && id != program_.logits) freed.emplace_back(dispatches, id);
     }
   }
 
@@ -181,7 +200,31 @@ class Planner {
     return static_cast<int32_t>(plan_.buffers.size()) - 1;
   }
 
+  // Parameter blocks one behind another, each at an aligned offset; equal blocks share a place.
+  void place_parameters() {
+    constexpr size_t kWords = MemoryPlan::kAlignment / 4;
+    std::map<std::vector<uint32_t>, uint64_t> places;
+    for (SegmentPlan& segment : plan_.segments) {
+      for (Dispatch& dispatch : segment.dispatches) {
+        if (dispatch.parameters.empty()) continue;
+        const auto [place, is_new] =
+            places.try_emplace(dispatch.parameters, plan_.parameters.size() * 4);
+        if (is_new) {
+          plan_.parameters.insert(plan_.parameters.end(), dispatch.parameters.begin(),
+                                  dispatch.parameters.end());
+          plan_.parameters.resize((plan_.parameters.size() + kWords - 1) / kWords * kWords);
+        }
+        for (Operand& operand : dispatch.operands) {
+          if (operand.kind == Operand::Kind::parameters) operand.offset = place->second;
+        }
+      }
+    }
+  }
+
   void plan_buffers() {
+    if (!plan_.parameters.empty()) {
+      add_buffer(BufferKind::parameters, 0, plan_.parameters.size() * 4, "operator parameters");
+    }
     for (size_t i = 0; i < manifest_.shards.size(); ++i) {
       add_buffer(BufferKind::weights, static_cast<int32_t>(i), manifest_.shards[i].bytes,
                  "shard " + std::to_string(i));
@@ -191,12 +234,11 @@ class Planner {
                  rope_table_bytes(program_.rope_tables[i], plan_.context),
                  "rotary table " + std::to_string(i));
     }
-    const Bindings bindings = {{"tokens", 1}, {"rows", 1}, {"context", plan_.context}};
     for (size_t i = 0; i < program_.tensors.size(); ++i) {
       const Tensor& tensor = program_.tensors[i];
       if (tensor.role != TensorRole::state) continue;
       add_buffer(BufferKind::state, static_cast<int32_t>(i),
-                 static_cast<uint64_t>(tensor.bytes().evaluate(bindings)), tensor.name);
+                 static_cast<uint64_t>(tensor.bytes().evaluate(bindings(1, 1))), tensor.name);
     }
     for (SlotPlan& slot : plan_.slots) {
       const std::string name = slot.phase == Phase::prefill ? "prefill" : "decode";
@@ -232,6 +274,7 @@ class Planner {
   void finish(SegmentPlan& segment) {
     const Resolver resolver(manifest_, limits_, plan_);
     std::vector<StreamEvent> work;
+    size_t freed = 0;
     for (const Dispatch& dispatch : segment.dispatches) {
       segment.bindings.push_back(resolver.resolve(dispatch, segment.phase));
       StreamEvent event;
@@ -241,6 +284,10 @@ class Planner {
       segment.cost.bytes_read += dispatch.bytes_read;
       segment.cost.bytes_written += dispatch.bytes_written;
       segment.cost.flops += dispatch.flops;
+      for (; freed < segment.freed.size() && segment.freed[freed].first == work_dispatches(work);
+           ++freed) {
+        work.push_back(plan_fill(segment, segment.freed[freed].second));
+      }
     }
     if (segment.role == SegmentRole::readback) work.push_back(plan_readback(segment));
     const bool host_reads = segment.role == SegmentRole::readback ||
@@ -253,6 +300,22 @@ class Planner {
     segment.cost.barriers = static_cast<uint32_t>(
         std::count_if(segment.stream.begin(), segment.stream.end(),
                       [](const StreamEvent& e) { return e.kind == StreamEvent::Kind::barrier; }));
+  }
+
+  static size_t work_dispatches(const std::vector<StreamEvent>& work) {
+    return static_cast<size_t>(std::count_if(
+        work.begin(), work.end(), [](const StreamEvent& e) { return e.stage == kStageCompute; }));
+  }
+
+  StreamEvent plan_fill(const SegmentPlan& segment, TensorId tensor) const {
+    const SlotPlan& slot = plan_.slot(segment.phase);
+    const uint64_t begin = slot.memory.offset[static_cast<size_t>(tensor)];
+    const uint64_t bytes = (slot.memory.bytes[static_cast<size_t>(tensor)] + 3) / 4 * 4;
+    StreamEvent event;
+    event.stage = kStageTransfer;
+    event.label = "poison";
+    event.touches = {{slot.arena, begin, begin + bytes, Access::write}};
+    return event;
   }
 
   StreamEvent plan_readback(SegmentPlan& segment) const {
@@ -305,6 +368,7 @@ class Planner {
         case BufferKind::record:
         case BufferKind::token_ids:
         case BufferKind::ring:
+        case BufferKind::parameters:
           sums.control += buffer.bytes;
           break;
         case BufferKind::readback:

@@ -16,16 +16,19 @@
 
 namespace pocket {
 
+inline constexpr uint32_t kPoison = 0xFFFFFFFF;  // NaN as f32, NaN as two f16, -1 as a token
+
 enum class BufferKind : uint8_t {
-  weights,    // index: shard
-  rope,       // index: rope table
-  state,      // index: tensor
-  arena,      // index: slot
-  scratch,    // index: slot
-  record,     // index: slot; host writes
-  token_ids,  // host writes
-  ring,       // host reads
-  readback,   // host reads
+  weights,     // index: shard
+  rope,        // index: rope table
+  state,       // index: tensor
+  arena,       // index: slot
+  scratch,     // index: slot
+  record,      // index: slot; host writes
+  token_ids,   // host writes
+  ring,        // host reads
+  readback,    // host reads
+  parameters,  // blocks of generic operators, EnginePlan::parameters
 };
 
 struct BufferSpec {
@@ -64,6 +67,8 @@ struct SegmentPlan {
   std::vector<Dispatch> dispatches;
   std::vector<std::vector<Touch>> bindings;  // by dispatch: what its operands resolve to
   Touch copy_from, copy_to;                  // readback only
+  // poison_freed: behind the first .first dispatches tensor .second becomes NaN.
+  std::vector<std::pair<size_t, TensorId>> freed;
   // Commands in order: work events are the dispatches (or the copy) in order, and barriers.
   std::vector<StreamEvent> stream;
   StepCost cost;
@@ -75,6 +80,7 @@ struct EnginePlan {
   std::array<SlotPlan, 2> slots;  // by Phase
   std::vector<BufferSpec> buffers;
   std::vector<SegmentPlan> segments;
+  std::vector<uint32_t> parameters;  // blocks of all dispatches, equal ones once
   MemorySums memory;
   std::vector<std::string> messages;  // one sentence each: what was lowered and why
 

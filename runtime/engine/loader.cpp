@@ -12,7 +12,6 @@ namespace pocket {
 namespace {
 
 constexpr size_t kPieceBytes = 16 << 20;
-constexpr uint32_t kPoison = 0xFFFFFFFF;  // NaN as f32, NaN as two f16, -1 as a token
 
 MemoryKind memory_kind(BufferKind kind) {
   switch (kind) {
@@ -80,11 +79,14 @@ std::vector<Buffer> load_buffers(Device& device, const Package& package, const E
         package.drop_pages(index);
         break;
       case BufferKind::rope: {
-        const std::vector<float> table =
-            compute_rope_table(package.manifest().program.rope_tables[index], plan.context);
+        const std::vector<float> table = compute_rope_table(
+            package.manifest().program.rope_tables[index], plan.context, &package);
         write_in_pieces(transfer, buffers[i], std::as_bytes(std::span(table)));
         break;
       }
+      case BufferKind::parameters:
+        write_in_pieces(transfer, buffers[i], std::as_bytes(std::span(plan.parameters)));
+        break;
       case BufferKind::state:
       case BufferKind::arena:
       case BufferKind::scratch:

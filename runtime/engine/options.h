@@ -36,6 +36,9 @@ struct EngineOptions {
   OmittedBarrier omit;
   bool log_stream = false;  // keep what was submitted for Engine::take_stream()
   bool poison = false;      // fill activations and KV with NaN, so that a stray read shows
+  // Fill an activation with NaN behind the last operator that needs it, in every step: shows a read
+  // of memory that the plan has given away.
+  bool poison_freed = false;
 };
 
 }  // namespace pocket

@@ -93,6 +93,10 @@ void Recorder::emit(const SegmentPlan& segment, const std::vector<Bound>& bound,
   for (const StreamEvent& event : segment.stream) {
     if (event.kind == StreamEvent::Kind::barrier) {
       commands.barrier(source_scope(event.source), target_scope(event.target));
+    } else if (event.stage == kStageTransfer && segment.role != SegmentRole::readback) {
+      const Touch& freed = event.touches.front();
+      commands.fill(buffers_[static_cast<size_t>(freed.buffer)], freed.begin,
+                    freed.end - freed.begin, kPoison);
     } else if (event.stage == kStageTransfer) {
       const Touch &from = segment.copy_from, &to = segment.copy_to;
       commands.copy(buffers_[static_cast<size_t>(from.buffer)], from.begin,

@@ -76,6 +76,9 @@ Touch Resolver::resolve(const Operand& wanted, const SlotPlan& slot) const {
       place = locate_whole(plan_, plan_.buffer(BufferKind::ring));
       if (operand.bytes == 0) operand.bytes = place.bytes;  // its size is chosen here
       break;
+    case Operand::Kind::parameters:
+      place = locate_whole(plan_, plan_.buffer(BufferKind::parameters));
+      break;
     case Operand::Kind::scratch:
       place = locate_whole(plan_, slot.scratch);
       break;

@@ -1,17 +1,18 @@
-// The table behind a rotary embedding, computed in double: angles of late positions are large, and
-// float would lose the fraction that matters.
+// The table behind a rotary embedding, as it lies on the device.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "runtime/package/package.h"
 #include "runtime/program/program.h"
 
 namespace pocket {
 
-// [context, 2 * n] f32 for n frequencies: row p holds cos(p * f_i) * scale for every i, then
-// sin(p * f_i) * scale.
-std::vector<float> compute_rope_table(const RopeTable&, int64_t context);
+// [variants, context, 2 * half] f32: cosines, then sines; see RopeTable and make_rope_table. The
+// package is asked only for a table that lies in a weight.
+std::vector<float> compute_rope_table(const RopeTable&, int64_t context,
+                                      const Package* package = nullptr);
 uint64_t rope_table_bytes(const RopeTable&, int64_t context);
 
 }  // namespace pocket

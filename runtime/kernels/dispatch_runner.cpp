@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "runtime/base/error.h"
@@ -52,6 +53,21 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
     }
   }
 
+  const auto rope_table = [&](const RopeTable& table, int64_t context) {
+    std::optional<WeightRows> rows;
+    return make_rope_table(table, context, [&](WeightId id) -> const WeightRows& {
+      const Weight& weight = manifest_.weights.at(static_cast<size_t>(id));
+      std::vector<uint8_t> codes, pairs;
+      for (const Section& section : weight.sections) {
+        const auto part = bytes_(section);
+        const auto* first = reinterpret_cast<const uint8_t*>(part.data());
+        auto& whole = section.role == SectionRole::codes ? codes : pairs;
+        whole.insert(whole.end(), first, first + part.size());
+      }
+      rows.emplace(weight, std::move(codes), std::move(pairs));
+      return *rows;
+    });
+  };
   const auto contents = [&](const Operand& o) -> std::vector<std::byte> {
     const auto id = static_cast<size_t>(o.id);
     switch (o.kind) {
@@ -64,7 +80,7 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
         return {bytes.begin(), bytes.end()};
       }
       case Operand::Kind::rope_table:
-        return bytes_of(make_rope_table(program.rope_tables.at(id), state.bindings.at("context")));
+        return bytes_of(rope_table(program.rope_tables.at(id), state.bindings.at("context")));
       case Operand::Kind::step_record:
         return bytes_of(std::vector<StepRecord>{state.record});
       case Operand::Kind::token_ids:
@@ -73,10 +89,14 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
         return bytes_of(ring);
       case Operand::Kind::scratch:
         return std::vector<std::byte>(scratch_bytes, std::byte{0xFF});
+      case Operand::Kind::parameters:
+        return bytes_of(dispatches[id].parameters);
     }
     return {};
   };
-  const auto buffer_of = [&](const Operand& o) {
+  // Parameters are told apart by the number of their dispatch.
+  const auto buffer_of = [&](Operand o, size_t dispatch) {
+    if (o.kind == Operand::Kind::parameters) o.id = static_cast<int32_t>(dispatch);
     const Key key{o.kind, o.id, o.section};
     const auto [found, added] = index.try_emplace(key, static_cast<uint32_t>(data.size()));
     if (added) data.push_back(contents(o));
@@ -92,7 +112,7 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
     run.push_constants = dispatch.push_constants;
     run.groups = dispatch.groups;
     for (const Operand& o : dispatch.operands) {
-      run.bindings.push_back({buffer_of(o), o.offset, o.bytes});
+      run.bindings.push_back({buffer_of(o, runs.size()), o.offset, o.bytes});
     }
     runs.push_back(std::move(run));
   }

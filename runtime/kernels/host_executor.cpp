@@ -31,14 +31,17 @@ struct HostExecutor::State {
         .first->second;
   }
 
-  // One step over `count` tokens that end the sequence; returns their logits.
-  void step(int64_t past, int64_t count, bool last_only, std::vector<float>& logits) {
+  // One step over `count` tokens that end the sequence; `target` tokens are asked for in all.
+  // Appends their logits.
+  void step(int64_t past, int64_t count, int64_t target, bool last_only,
+            std::vector<float>& logits) {
     const Program& program = manifest.program;
     const int64_t rows = last_only ? 1 : count;
     HostState host = make_host_state(
         program, {{"tokens", count}, {"rows", rows}, {"context", options.context}, {"past", past}});
     host.record.past = static_cast<uint32_t>(past);
     host.record.tokens = static_cast<uint32_t>(count);
+    host.record.target = static_cast<uint32_t>(target);
     host.record.head_row = static_cast<uint32_t>(count - rows);
     std::copy(ids.begin(), ids.end(), host.token_ids.begin());
     for (size_t i = 0; i < states.size(); ++i) {
@@ -102,12 +105,13 @@ std::vector<float> HostExecutor::append(std::span<const int32_t> ids, bool last_
                                      " are asked for; raise --context or shorten the input");
   }
   std::vector<float> logits;
+  const int64_t target = past() + count;
   for (int64_t first = 0; first < count; first += state_->options.chunk) {
     const int64_t rows = std::min(state_->options.chunk, count - first);
     const int64_t before = past();
     state_->ids.insert(state_->ids.end(), ids.begin() + first, ids.begin() + first + rows);
     if (last_only) logits.clear();
-    state_->step(before, rows, last_only, logits);
+    state_->step(before, rows, target, last_only, logits);
   }
   return logits;
 }

@@ -27,6 +27,8 @@ std::vector<Dispatch> plan_operator(const KernelContext& context, int32_t op) {
     case OpKind::binary:
     case OpKind::select_rows:
       return planning::plan_elementwise(context, op);
+    case OpKind::generic:
+      return planning::plan_generic(context, op);
   }
   throw Error(ExitCode::bad_input,
               "operator " + std::to_string(op) + " is of no known kind; convert the model again");

@@ -25,6 +25,7 @@ struct Operand {
     token_ids,    // i32 [context + 1]
     ring,         // i32 [ring_size]
     scratch,      // per slot; the largest end over all dispatches is allocated
+    parameters,   // Dispatch::parameters, uploaded at load; the engine places them
   };
   Kind kind = Kind::tensor;
   int32_t id = 0;
@@ -34,14 +35,15 @@ struct Operand {
 };
 
 struct Dispatch {
-  std::string shader;                  // variant in the embedded registry (shaders/variants.txt)
+  std::string shader;                    // variant in the embedded registry (shaders/variants.txt)
   std::vector<uint32_t> specialization;  // constant_id 0, 1, ...; local size first
-  std::vector<Operand> operands;       // binding i of set 0
+  std::vector<Operand> operands;         // binding i of set 0
   std::vector<uint32_t> push_constants;
+  std::vector<uint32_t> parameters;  // what does not fit push constants; generic operators only
   std::array<uint32_t, 3> groups = {1, 1, 1};
-  int32_t op = -1;                     // operator index; -1: sampler, advance
-  std::string label;                   // operator name and kernel, for profile and errors
-  std::string config;                  // row of the configuration table and its origin
+  int32_t op = -1;     // operator index; -1: sampler, advance
+  std::string label;   // operator name and kernel, for profile and errors
+  std::string config;  // row of the configuration table and its origin
   uint64_t bytes_read = 0, bytes_written = 0, flops = 0;  // model of the work, padding included
 };
 
@@ -50,9 +52,9 @@ enum class Accumulate : uint8_t { fp32, fp16 };
 struct KernelContext {
   const Manifest* manifest = nullptr;
   DeviceLimits limits;
-  Bindings bindings;   // tokens (padded), rows, context; `past` is on the device
+  Bindings bindings;  // tokens (padded), rows, context; `past` is on the device
   Accumulate accumulate = Accumulate::fp32;
-  bool decode = false; // tokens == 1: GEMV kernels, else GEMM
+  bool decode = false;  // tokens == 1: GEMV kernels, else GEMM
 };
 
 // Throws Error(device) when no configuration is valid within the limits: says kernel, limit, value.

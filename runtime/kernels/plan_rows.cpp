@@ -54,6 +54,24 @@ std::vector<Dispatch> plan_norm(const KernelContext& context, int32_t op) {
   return {finish(context, std::move(d))};
 }
 
+namespace {
+
+uint32_t binary_operation(BinaryKind kind) {
+  switch (kind) {
+    case BinaryKind::add:
+      return 1;
+    case BinaryKind::mul:
+      return 2;
+    case BinaryKind::sub:
+      return 4;
+    case BinaryKind::div:
+      return 5;
+  }
+  return 1;
+}
+
+}  // namespace
+
 std::vector<Dispatch> plan_elementwise(const KernelContext& context, int32_t op) {
   const Operator& o = op_at(context, op);
   const View a = view(context, o.inputs.at(0), Access::read);
@@ -62,7 +80,7 @@ std::vector<Dispatch> plan_elementwise(const KernelContext& context, int32_t op)
   const WeightId vector = at_or_none(o.weights, 0);
   const KernelConfig& config = choose_config(Kernel::map, context.limits, {.tokens = out.rows});
   uint32_t operation = 0;
-  if (o.kind == OpKind::binary) operation = o.attributes.binary == BinaryKind::add ? 1 : 2;
+  if (o.kind == OpKind::binary) operation = binary_operation(o.attributes.binary);
   if (o.kind == OpKind::select_rows) operation = 3;
   const bool b_is_row = o.kind == OpKind::binary && b.operand.bytes == 0;
   const uint32_t b_f16 = b_is_row ? presence(context, vector) - 1 : b.is_f16();

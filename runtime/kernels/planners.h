@@ -14,5 +14,6 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext&, int32_t op);
 std::vector<Dispatch> plan_rotary_kv(const KernelContext&, int32_t op);
 std::vector<Dispatch> plan_attention(const KernelContext&, int32_t op);
 std::vector<Dispatch> plan_elementwise(const KernelContext&, int32_t op);
+std::vector<Dispatch> plan_generic(const KernelContext&, int32_t op);
 
 }  // namespace pocket::planning

@@ -44,19 +44,54 @@ float activate(Activation activation, float x) {
       return std::tanh(x);
     case Activation::sigmoid:
       return 1.0f / (1.0f + std::exp(-x));
+    case Activation::quick_gelu:
+      return x / (1.0f + std::exp(-1.702f * x));
+    case Activation::relu_square:
+      return std::max(x, 0.0f) * std::max(x, 0.0f);
+    case Activation::exp:
+      return std::exp(x);
+    case Activation::log:
+      return std::log(x);
+    case Activation::sqrt:
+      return std::sqrt(x);
+    case Activation::neg:
+      return -x;
+    case Activation::abs:
+      return std::abs(x);
+    case Activation::softplus:
+      return std::max(x, 0.0f) + std::log1p(std::exp(-std::abs(x)));
+    case Activation::reciprocal:
+      return 1.0f / x;
+    case Activation::square:
+      return x * x;
+    case Activation::erf:
+      return std::erf(x);
   }
   return x;
 }
 
-std::vector<float> make_rope_table(const RopeTable& table, int64_t context) {
-  const size_t half = table.inv_freq.size();
-  std::vector<float> values(static_cast<size_t>(context) * 2 * half);
-  for (size_t position = 0; position < static_cast<size_t>(context); ++position) {
-    for (size_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(position) * table.inv_freq[i];
-      values[position * 2 * half + i] = static_cast<float>(std::cos(angle) * table.scale);
-      values[position * 2 * half + half + i] = static_cast<float>(std::sin(angle) * table.scale);
+std::vector<float> make_rope_table(const RopeTable& table, int64_t context,
+                                   const WeightLookup& weights) {
+  const auto half = static_cast<size_t>(table.half());
+  const size_t row = 2 * half;
+  const size_t variant = static_cast<size_t>(context) * row;
+  std::vector<float> values(static_cast<size_t>(table.variants()) * variant);
+  if (table.values != kNone) {
+    const WeightRows& given = weights(table.values);
+    for (int64_t position = 0; position < context; ++position) {
+      given.read(position, values.data() + static_cast<size_t>(position) * row);
     }
+    return values;
+  }
+  for (size_t i = 0; i < values.size() / 2; ++i) {
+    const bool is_long = i >= variant / 2;
+    const size_t position = i % (variant / 2) / half, pair = i % half;
+    const double frequency = (is_long ? table.long_inv_freq : table.inv_freq)[pair];
+    const double scale = is_long ? table.long_scale : table.scale;
+    const double angle = static_cast<double>(position) * frequency;
+    const size_t at = (is_long ? variant : 0) + position * row + pair;
+    values[at] = static_cast<float>(std::cos(angle) * scale);
+    values[at + half] = static_cast<float>(std::sin(angle) * scale);
   }
   return values;
 }
@@ -110,6 +145,9 @@ void run_reference(const Manifest& manifest, const WeightLookup& weights, int32_
       break;
     case OpKind::select_rows:
       host_reference::select_rows(call);
+      break;
+    case OpKind::generic:
+      host_reference::generic(call);
       break;
   }
 }

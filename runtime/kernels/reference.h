@@ -33,8 +33,9 @@ using WeightLookup = std::function<const WeightRows&(WeightId)>;
 struct HostState {
   Bindings bindings;  // tokens, rows, context
   StepRecord record;
-  std::vector<int32_t> token_ids;           // by position
-  std::vector<std::vector<float>> tensors;  // by TensorId; f16 tensors hold rounded values
+  std::vector<int32_t> token_ids;  // by position
+  // By TensorId. f16 tensors hold rounded values, i32 tensors the bits of their integers.
+  std::vector<std::vector<float>> tensors;
 };
 
 // Zeros of the right sizes for every tensor. Throws Error(bad_input) for unbound symbols.
@@ -51,9 +52,11 @@ struct ReferenceOptions {
 void run_reference(const Manifest&, const WeightLookup&, int32_t op, HostState&,
                    const ReferenceOptions& = {});
 
-// Cosines, then sines, [context, 2 * inv_freq.size()]: the engine uploads it, the reference uses
-// it.
-std::vector<float> make_rope_table(const RopeTable&, int64_t context);
+// Cosines, then sines, [variants, context, 2 * half]: what the engine uploads. Computed in double:
+// angles of late positions are large, and float would lose the fraction that matters. `weights` is
+// asked only for a table that lies in a weight.
+std::vector<float> make_rope_table(const RopeTable&, int64_t context,
+                                   const WeightLookup& weights = {});
 
 float activate(Activation, float);
 

@@ -148,6 +148,24 @@ void unary(const Call& call) {
   }
 }
 
+namespace {
+
+float combined(BinaryKind kind, float a, float b) {
+  switch (kind) {
+    case BinaryKind::add:
+      return a + b;
+    case BinaryKind::mul:
+      return a * b;
+    case BinaryKind::sub:
+      return a - b;
+    case BinaryKind::div:
+      return a / b;
+  }
+  return 0;
+}
+
+}  // namespace
+
 void binary(const Call& call) {
   const TensorId a = call.input(0), b = call.input(1), out = call.output(0);
   const std::vector<float> vector = call.vector(call.weight(0), call.width(out), 0.0f);
@@ -155,8 +173,7 @@ void binary(const Call& call) {
     for (size_t i = 0; i < call.row(out, t).size(); ++i) {
       const float left = call.row(a, t)[i];
       const float right = b == kNone ? vector[i] : call.row(b, t)[i];
-      const bool add = call.op.attributes.binary == BinaryKind::add;
-      call.row(out, t)[i] = call.stored(out, add ? left + right : left * right);
+      call.row(out, t)[i] = call.stored(out, combined(call.op.attributes.binary, left, right));
     }
   }
 }

@@ -50,5 +50,6 @@ void attention(const Call&);
 void unary(const Call&);
 void binary(const Call&);
 void select_rows(const Call&);
+void generic(const Call&);
 
 }  // namespace pocket::host_reference

@@ -12,10 +12,10 @@
 namespace pocket {
 
 struct StepRecord {
-  uint32_t past = 0;         // rows of the KV states that are filled
-  uint32_t tokens = 0;       // valid rows of this step; rows beyond are padding and write nothing
-  uint32_t target = 0;       // prefill: position after the last prompt token
-  uint32_t chunk = 0;        // prefill: rows of a chunk; advance sets tokens = min(chunk, target - past)
+  uint32_t past = 0;    // rows of the KV states that are filled
+  uint32_t tokens = 0;  // valid rows of this step; rows beyond are padding and write nothing
+  uint32_t target = 0;  // prefill: position after the last prompt token
+  uint32_t chunk = 0;   // prefill: rows of a chunk; advance sets tokens = min(chunk, target - past)
   uint32_t head_row = 0;     // first row that select_rows reads
   uint32_t step = 0;         // tokens sampled so far
   uint32_t ring_size = 0;    // entries of the ring, a power of two

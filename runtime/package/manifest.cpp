@@ -155,7 +155,7 @@ std::vector<int32_t> token_ids(const JsonView& in) {
 
 json to_json(const Manifest& manifest) {
   json out = {{"format", "pocketformer"},
-              {"requires", manifest.required_features},
+              {"requires", required_features(manifest.program)},
               {"program", program_to_json(manifest.program)},
               {"weights", json::array()},
               {"shards", json::array()}};
@@ -171,7 +171,10 @@ json to_json(const Manifest& manifest) {
   if (!manifest.tokenizer_config_json.empty()) {
     out["tokenizer"]["tokenizer_config_json"] = manifest.tokenizer_config_json;
   }
-  if (!manifest.chat_template.empty()) out["chat"]["template"] = manifest.chat_template;
+  if (!manifest.chat_template.empty()) {
+    out["chat"]["template"] = manifest.chat_template;
+    if (!manifest.chat_tokens.empty()) out["chat"]["tokens"] = manifest.chat_tokens;
+  }
   if (!manifest.provenance.is_null()) out["provenance"] = manifest.provenance;
   return out;
 }
@@ -183,7 +186,7 @@ Manifest manifest_from_json(const json& value) {
   }
   Manifest manifest;
   for (const JsonView& feature : in["requires"].list()) {
-    // No feature has been added to the first version of the format yet.
+    if (is_known_feature(feature.text())) continue;
     throw Error(ExitCode::bad_input, "The file requires the feature '" + feature.text() +
                                          "', which this version does not know: use a newer one.");
   }
@@ -207,6 +210,7 @@ Manifest manifest_from_json(const json& value) {
   }
   check_overlaps(manifest);
   verify(manifest.program, shapes);
+  manifest.required_features = required_features(manifest.program);
   const JsonView generation = in["generation"];
   generation.keys({"bos_ids", "eos_ids"});
   manifest.generation.bos_ids = token_ids(generation["bos_ids"]);
@@ -220,7 +224,16 @@ Manifest manifest_from_json(const json& value) {
       manifest.tokenizer_config_json = tokenizer["tokenizer_config_json"].text();
     }
   }
-  if (in.has("chat")) manifest.chat_template = in["chat"]["template"].text();
+  if (in.has("chat")) {
+    manifest.chat_template = in["chat"]["template"].text();
+    if (in["chat"].has("tokens")) {
+      const JsonView tokens = in["chat"]["tokens"];
+      if (!tokens.value().is_object()) tokens.fail("is not an object");
+      for (const auto& [name, ignored] : tokens.value().items()) {
+        manifest.chat_tokens[name] = tokens[name.c_str()].text();
+      }
+    }
+  }
   if (in.has("provenance")) manifest.provenance = in["provenance"].value();
   return manifest;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -41,6 +42,7 @@ struct Manifest {
   Generation generation;
   std::string tokenizer_json, tokenizer_config_json;  // empty when the model came without
   std::string chat_template;                          // empty when the model came without
+  std::map<std::string, std::string> chat_tokens;     // texts of "bos_token", "eos_token", ...
   nlohmann::json provenance;                          // source, versions, options
   std::vector<std::string> required_features;
 };

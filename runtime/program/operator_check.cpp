@@ -27,7 +27,7 @@ class OperatorCheck {
         part_(part) {}
 
   void run() {
-    for (const float value : {attributes_.scale, attributes_.epsilon}) {
+    for (const float value : {attributes_.scale, attributes_.epsilon, attributes_.soft_cap}) {
       require(std::isfinite(value), "has a number that is not finite");
     }
     switch (op_.kind) {
@@ -49,6 +49,8 @@ class OperatorCheck {
         return binary();
       case OpKind::select_rows:
         return select_rows();
+      case OpKind::generic:
+        return;  // check_generic
     }
     require(false, "has an unknown kind");
   }
@@ -58,9 +60,10 @@ class OperatorCheck {
     if (!condition) fail("Operator '" + op_.name + "' (" + op_kind_name(op_.kind) + ")", what);
   }
 
-  void counts(size_t inputs, size_t outputs, size_t weights) const {
+  // `optional_weights`: the list may also be empty.
+  void counts(size_t inputs, size_t outputs, size_t weights, bool optional_weights = false) const {
     require(op_.inputs.size() == inputs && op_.outputs.size() == outputs &&
-                op_.weights.size() == weights,
+                (op_.weights.size() == weights || (optional_weights && op_.weights.empty())),
             "has " + std::to_string(op_.inputs.size()) + " inputs, " +
                 std::to_string(op_.outputs.size()) + " outputs and " +
                 std::to_string(op_.weights.size()) + " weights instead of " +
@@ -173,8 +176,11 @@ class OperatorCheck {
   }
 
   void rotary_kv() const {
-    counts(5, 1, 0);
+    counts(5, 1, 2, true);
     heads();
+    head_norm(0, attributes_.heads);
+    head_norm(1, attributes_.kv_heads);
+    require(attributes_.epsilon >= 0, "has a negative epsilon");
     const int64_t q = int64_t{attributes_.heads} * attributes_.head_dim;
     const int64_t kv = int64_t{attributes_.kv_heads} * attributes_.head_dim;
     const int64_t columns[] = {attributes_.q_column, attributes_.k_column, attributes_.v_column};
@@ -199,13 +205,24 @@ class OperatorCheck {
             "names the rope table " + std::to_string(attributes_.rope_table) + " of " +
                 std::to_string(program_.rope_tables.size()));
     const RopeTable& table = program_.rope_tables[static_cast<size_t>(attributes_.rope_table)];
-    require(static_cast<int64_t>(table.inv_freq.size()) * 2 == rotary,
-            "has a rope table of another size");
+    require(table.half() * 2 == rotary, "has a rope table of another size");
+  }
+
+  // The norm weight of q or k: one for all heads or one for each.
+  void head_norm(size_t index, int64_t count) const {
+    if (index >= op_.weights.size() || op_.weights[index] == kNone) return;
+    const auto& shape = weight_shapes_[static_cast<size_t>(op_.weights[index])];
+    require(shape.size() == 1 &&
+                (shape[0] == attributes_.head_dim || shape[0] == count * attributes_.head_dim),
+            "has a norm weight that fits neither a head nor all heads");
   }
 
   void attention() const {
-    counts(3, 1, 0);
+    counts(3, 1, 1, true);
     heads();
+    require(attributes_.window >= 0, "has a negative window");
+    require(attributes_.soft_cap >= 0.0f, "has a negative soft cap");
+    if (!op_.weights.empty()) vector_is(0, attributes_.heads);
     const int64_t q = int64_t{attributes_.heads} * attributes_.head_dim;
     require(width(op_.inputs[0]) == q && width(op_.outputs[0]) == q,
             "has tensors of another width than heads * head_dim");

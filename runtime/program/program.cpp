@@ -1,7 +1,5 @@
 #include "runtime/program/program.h"
 
-#include "runtime/base/checked.h"
-
 namespace pocket {
 
 size_t dtype_bytes(DType dtype) { return dtype == DType::f16 ? 2 : 4; }
@@ -38,6 +36,8 @@ const char* op_kind_name(OpKind kind) {
       return "binary";
     case OpKind::select_rows:
       return "select_rows";
+    case OpKind::generic:
+      return "generic";
   }
   return "?";
 }
@@ -58,53 +58,52 @@ const char* activation_name(Activation activation) {
       return "tanh";
     case Activation::sigmoid:
       return "sigmoid";
+    case Activation::quick_gelu:
+      return "quick_gelu";
+    case Activation::relu_square:
+      return "relu_square";
+    case Activation::exp:
+      return "exp";
+    case Activation::log:
+      return "log";
+    case Activation::sqrt:
+      return "sqrt";
+    case Activation::neg:
+      return "neg";
+    case Activation::abs:
+      return "abs";
+    case Activation::softplus:
+      return "softplus";
+    case Activation::reciprocal:
+      return "reciprocal";
+    case Activation::square:
+      return "square";
+    case Activation::erf:
+      return "erf";
   }
   return "?";
 }
 
 const char* norm_kind_name(NormKind kind) { return kind == NormKind::rms ? "rms" : "layer"; }
-const char* binary_kind_name(BinaryKind kind) { return kind == BinaryKind::add ? "add" : "mul"; }
+const char* binary_kind_name(BinaryKind kind) {
+  switch (kind) {
+    case BinaryKind::add:
+      return "add";
+    case BinaryKind::mul:
+      return "mul";
+    case BinaryKind::sub:
+      return "sub";
+    case BinaryKind::div:
+      return "div";
+  }
+  return "?";
+}
 const char* part_name(Part part) { return part == Part::body ? "body" : "head"; }
 
 Expr Tensor::bytes() const {
   Expr product(static_cast<int64_t>(dtype_bytes(dtype)));
   for (const Expr& extent : shape) product = product * extent;
   return product;
-}
-
-EvaluatedPlan evaluate_plan(const Program& program, const Bindings& bindings) {
-  const MemoryPlan& plan = program.plan;
-  EvaluatedPlan result;
-  std::vector<uint64_t> start, capacity;
-  for (const Expr& block : plan.block_bytes) {
-    const int64_t bytes = block.evaluate(bindings);
-    if (bytes < 0) {
-      throw Error(ExitCode::bad_input, "A memory block of " + block.str() + " bytes has the size " +
-                                           std::to_string(bytes) + ": convert the model again.");
-    }
-    start.push_back(result.arena_bytes);
-    capacity.push_back(static_cast<uint64_t>(bytes));
-    result.arena_bytes = checked_add(
-        result.arena_bytes,
-        checked_round_up(capacity.back(), static_cast<uint64_t>(MemoryPlan::kAlignment)),
-        "the activation arena");
-  }
-  for (size_t i = 0; i < program.tensors.size(); ++i) {
-    const Tensor& tensor = program.tensors[i];
-    const int64_t bytes = tensor.bytes().evaluate(bindings);
-    const int32_t block = i < plan.block_of.size() ? plan.block_of[i] : kNone;
-    const bool state = tensor.role == TensorRole::state;
-    const bool planned = block >= 0 && static_cast<size_t>(block) < start.size();
-    if (bytes < 0 || (!state && !planned) ||
-        (!state && static_cast<uint64_t>(bytes) > capacity[static_cast<size_t>(block)])) {
-      throw Error(ExitCode::bad_input, "Tensor '" + tensor.name + "' of " + std::to_string(bytes) +
-                                           " bytes has no " +
-                                           "memory block that holds it: convert the model again.");
-    }
-    result.offset.push_back(state ? 0 : start[static_cast<size_t>(block)]);
-    result.bytes.push_back(static_cast<uint64_t>(bytes));
-  }
-  return result;
 }
 
 }  // namespace pocket

@@ -11,12 +11,45 @@ std::string number(double value) {
   return text;
 }
 
-std::string tensor_text(const Program& program, TensorId id) {
-  if (id == kNone) return "-";
-  const Tensor& tensor = program.tensors[static_cast<size_t>(id)];
-  std::string text = tensor.name + " " + dtype_name(tensor.dtype) + "[";
+std::string id_text(TensorId id) { return id == kNone ? "-" : "%" + std::to_string(id); }
+
+std::string type_text(const Tensor& tensor) {
+  std::string text = std::string(dtype_name(tensor.dtype)) + "[";
   for (size_t i = 0; i < tensor.shape.size(); ++i) {
     text += (i ? ", " : "") + tensor.shape[i].str();
+  }
+  return text + "]";
+}
+
+void pad(std::string& text, size_t width) {
+  text.append(text.size() < width ? width - text.size() : 1, ' ');
+}
+
+// What the names of a segment's weights have in common, up to a dot.
+std::string common_prefix(const Program& program, const Segment& segment) {
+  std::string prefix;
+  bool first = true;
+  for (int32_t i = segment.first_op; i < segment.first_op + segment.op_count; ++i) {
+    for (const WeightId id : program.operators[static_cast<size_t>(i)].weights) {
+      if (id == kNone) continue;
+      const std::string& name = program.weights[static_cast<size_t>(id)];
+      if (first) prefix = name;
+      first = false;
+      size_t same = 0;
+      while (same < prefix.size() && same < name.size() && prefix[same] == name[same]) ++same;
+      prefix.resize(same);
+    }
+  }
+  const size_t dot = prefix.rfind('.');
+  return dot == std::string::npos ? "" : prefix.substr(0, dot + 1);
+}
+
+// "add[heads, tokens]", inner dimensions behind a bar.
+std::string step_text(const GenericStep& step) {
+  std::string text = std::string(generic_function_name(step.function)) + "[";
+  const size_t outer = step.domain.size() - static_cast<size_t>(step.inner);
+  for (size_t d = 0; d < step.domain.size(); ++d) {
+    text += (d == 0 ? "" : d == outer ? " | " : ", ") + step.domain[d].str();
   }
   return text + "]";
 }
@@ -51,8 +84,11 @@ std::string attributes_text(const Operator& op) {
           std::to_string(a.head_dim));
       if (op.kind == OpKind::attention) {
         add("scale=" + number(a.scale));
+        if (a.window != 0) add("window=" + std::to_string(a.window));
+        if (a.soft_cap != 0.0f) add("soft_cap=" + number(a.soft_cap));
         break;
       }
+      if (!op.weights.empty()) add(norm_kind_name(a.norm));
       add("rotary=" + std::to_string(a.rotary_dim));
       if (a.interleaved) add("interleaved");
       add("columns=" + std::to_string(a.q_column) + "," + std::to_string(a.k_column) + "," +
@@ -60,8 +96,44 @@ std::string attributes_text(const Operator& op) {
       break;
     case OpKind::select_rows:
       break;
+    case OpKind::generic:
+      for (const GenericStep& step : op.steps) add(step_text(step));
+      break;
   }
   return text;
+}
+
+// "  7 linear       %9 %4            -> %10 f16[tokens, 64]       silu  mlp.up.weight"; states that
+// the operator writes are named once, behind it.
+void operator_text(const Program& program, int32_t index, const std::string& prefix,
+                   std::string& text) {
+  const Operator& op = program.operators[static_cast<size_t>(index)];
+  std::string line = std::to_string(index);
+  line = "  " + std::string(line.size() < 4 ? 4 - line.size() : 0, ' ') + line + " " +
+         op_kind_name(op.kind);
+  pad(line, 20);
+  for (const TensorId id : op.inputs) line += id_text(id) + " ";
+  pad(line, 40);
+  line += "->";
+  for (const TensorId id : op.outputs) {
+    if (id == kNone) continue;
+    line += " " + id_text(id) + " " + type_text(program.tensors[static_cast<size_t>(id)]);
+  }
+  pad(line, 68);
+  line += attributes_text(op).substr(attributes_text(op).empty() ? 0 : 1);
+  for (const WeightId id : op.weights) {
+    if (id == kNone) continue;
+    line += " " + program.weights[static_cast<size_t>(id)].substr(prefix.size());
+  }
+  while (line.back() == ' ') line.pop_back();
+  text += line + "\n";
+  if (op.kind != OpKind::rotary_kv) return;
+  for (const TensorId id : op.inputs) {
+    if (id == kNone) continue;
+    const Tensor& tensor = program.tensors[static_cast<size_t>(id)];
+    if (tensor.role != TensorRole::state) continue;
+    text += "          " + id_text(id) + " " + tensor.name + " " + type_text(tensor) + "\n";
+  }
 }
 
 }  // namespace
@@ -73,30 +145,13 @@ std::string to_text(const Program& program) {
   }
   text += "\n";
   for (const Segment& segment : program.segments) {
-    text += "segment " + segment.name + " (" + part_name(segment.part) + ")\n";
+    const std::string prefix = common_prefix(program, segment);
+    text += "segment " + segment.name + " (" + part_name(segment.part) + ")";
+    if (!prefix.empty()) text += ", weights " + prefix + "*";
+    text += "\n";
     for (int32_t i = segment.first_op; i < segment.first_op + segment.op_count; ++i) {
-      const Operator& op = program.operators[static_cast<size_t>(i)];
-      text += "  " + std::to_string(i) + " " + op_kind_name(op.kind) + " " + op.name +
-              attributes_text(op) + " (";
-      for (size_t k = 0; k < op.inputs.size(); ++k) {
-        text += (k ? "; " : "") + tensor_text(program, op.inputs[k]);
-      }
-      text += ")";
-      for (const WeightId id : op.weights) {
-        text += " " + (id == kNone ? "-" : program.weights[static_cast<size_t>(id)]);
-      }
-      text += " ->";
-      for (const TensorId id : op.outputs) {
-        text += " " + tensor_text(program, id);
-        if (id != kNone && static_cast<size_t>(id) < program.plan.block_of.size()) {
-          text += " @" + std::to_string(program.plan.block_of[static_cast<size_t>(id)]);
-        }
-      }
-      text += "\n";
+      operator_text(program, i, prefix, text);
     }
-  }
-  for (size_t i = 0; i < program.plan.block_bytes.size(); ++i) {
-    text += "block " + std::to_string(i) + ": " + program.plan.block_bytes[i].str() + " bytes\n";
   }
   return text;
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/base/checked.h"
+#include "runtime/program/generic_check.h"
 #include "runtime/program/lifetimes.h"
 #include "runtime/program/operator_check.h"
 #include "runtime/program/program.h"
@@ -12,6 +13,9 @@ namespace pocket {
 namespace {
 
 constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+constexpr size_t kMaxRank = 6;
+// Evaluating a plan compares every two activations: at this many it still takes seconds only.
+constexpr size_t kMaxTensors = 65536;
 const char* const kSymbols[] = {"tokens", "past", "rows", "context"};
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
@@ -41,27 +45,66 @@ void check_symbols(const Program& program) {
   }
 }
 
+// A polynomial that grows with every symbol, so that its value for the largest symbols, for which
+// memory is planned, is the largest.
+bool is_growing(const Expr& extent, const Ranges& symbols) {
+  for (const Expr::Term& term : extent.terms()) {
+    if (term.factors.empty()) continue;
+    if (term.coefficient < 0) return false;
+    for (const Expr::Atom& atom : term.factors) {
+      if (atom.kind != Expr::Atom::Kind::symbol || !symbols.contains(atom.name)) return false;
+    }
+  }
+  return true;
+}
+
 void check_tensors(const Program& program) {
+  if (program.tensors.size() > kMaxTensors) {
+    fail("The program", "has " + std::to_string(program.tensors.size()) + " tensors, more than " +
+                            std::to_string(kMaxTensors));
+  }
   Bindings largest;
   for (const auto& [name, range] : program.symbols) largest[name] = range.max;
   for (const Tensor& tensor : program.tensors) {
     const std::string where = "Tensor '" + tensor.name + "'";
-    if (tensor.shape.empty() || tensor.shape.size() > 4)
+    if (tensor.shape.empty() || tensor.shape.size() > kMaxRank)
       fail(where, "has no or too many dimensions");
     for (const Expr& extent : tensor.shape) {
-      const bool symbol = std::any_of(std::begin(kSymbols), std::end(kSymbols), [&](auto* name) {
-        return extent == Expr::symbol(name) && program.symbols.contains(name);
-      });
-      if (!symbol &&
-          (!extent.is_constant() || extent.constant() < 1 || extent.constant() > kMaxExtent)) {
+      if (!is_growing(extent, program.symbols) || extent.evaluate(largest) < 1 ||
+          extent.evaluate(largest) > kMaxExtent) {
         fail(where, "has the extent " + extent.str());
       }
+    }
+    if (tensor.role == TensorRole::state && !(tensor.shape[0] == Expr::symbol("context"))) {
+      fail(where, "is a state that does not begin with the context");
     }
     const Expr& last = tensor.shape.back();
     if (tensor.dtype == DType::f16 && (!last.is_constant() || last.constant() % 2 != 0)) {
       fail(where, "is f16 with an odd last dimension");
     }
     tensor.bytes().evaluate(largest);  // refuses sizes beyond 64 bits
+  }
+}
+
+void check_rope_table(const Program& program, const RopeTable& table,
+                      const std::vector<std::vector<int64_t>>& weight_shapes) {
+  const auto finite = [](const std::vector<double>& list) {
+    return std::all_of(list.begin(), list.end(), [](double value) { return std::isfinite(value); });
+  };
+  if (!finite(table.inv_freq) || !finite(table.long_inv_freq) || !std::isfinite(table.scale) ||
+      !std::isfinite(table.long_scale)) {
+    fail("A rope table", "holds no finite numbers");
+  }
+  if (!table.long_inv_freq.empty() &&
+      (table.long_inv_freq.size() != table.inv_freq.size() || table.long_from < 0)) {
+    fail("A rope table", "has a second list of another length");
+  }
+  if (table.values == kNone) return;
+  const auto id = static_cast<size_t>(table.values);
+  if (table.values < 0 || id >= weight_shapes.size() || !table.inv_freq.empty() ||
+      !table.long_inv_freq.empty() || table.values_half < 1 || weight_shapes[id].size() != 2 ||
+      weight_shapes[id][0] < program.max_context || weight_shapes[id][1] != 2 * table.values_half) {
+    fail("A rope table", "names no weight [positions, 2 * half] for every position");
   }
 }
 
@@ -92,9 +135,7 @@ void check_indices(const Program& program, const std::vector<std::vector<int64_t
     }
   }
   for (const RopeTable& table : program.rope_tables) {
-    const bool finite = std::all_of(table.inv_freq.begin(), table.inv_freq.end(),
-                                    [](double value) { return std::isfinite(value); });
-    if (!finite || !std::isfinite(table.scale)) fail("A rope table", "holds no finite numbers");
+    check_rope_table(program, table, weight_shapes);
   }
   for (const TensorId id : {program.hidden, program.logits}) {
     if (id < 0 || static_cast<size_t>(id) >= program.tensors.size()) {
@@ -147,44 +188,46 @@ void check_results(const Program& program, const std::vector<Part>& parts, const
         fail("Operator '" + op.name + "'", "reads a state that nothing has written");
       }
     }
+    std::set<TensorId> appended;
+    for (const GenericStep& step : op.steps) {
+      if (step.out.source != GenericSource::input) continue;
+      appended.insert(op.inputs[static_cast<size_t>(step.out.index)]);
+    }
+    for (const TensorId id : appended) {
+      if (!filled.insert(id).second) {
+        fail("Operator '" + op.name + "'", "writes a state that another operator writes");
+      }
+    }
+  }
+  for (size_t i = 0; i < program.tensors.size(); ++i) {
+    if (program.tensors[i].role == TensorRole::state &&
+        !filled.contains(static_cast<TensorId>(i))) {
+      fail("Tensor '" + program.tensors[i].name + "'", "is a state that nothing writes");
+    }
   }
 }
 
+// Stacking keeps tensors apart by construction: what remains is that the order names every
+// activation once and that the lifetimes are those of the operators.
 void check_plan(const Program& program, const Lifetimes& lives) {
   const MemoryPlan& plan = program.plan;
-  const size_t count = program.tensors.size();
-  if (plan.block_of.size() != count || plan.first_use != lives.first_use ||
-      plan.last_use != lives.last_use) {
+  if (plan.first_use != lives.first_use || plan.last_use != lives.last_use) {
     fail("The memory plan", "has other lifetimes than the operators");
   }
-  std::vector<std::vector<size_t>> members(plan.block_bytes.size());
-  for (size_t i = 0; i < count; ++i) {
-    const Tensor& tensor = program.tensors[i];
-    const int32_t block = plan.block_of[i];
-    if (tensor.role == TensorRole::state) {
-      if (block != kNone) fail("Tensor '" + tensor.name + "'", "is a state in a memory block");
-      continue;
+  std::vector<bool> seen(program.tensors.size(), false);
+  size_t activations = 0;
+  for (const Tensor& tensor : program.tensors) activations += tensor.role == TensorRole::activation;
+  for (const TensorId id : plan.order) {
+    if (id < 0 || static_cast<size_t>(id) >= seen.size() || seen[static_cast<size_t>(id)] ||
+        program.tensors[static_cast<size_t>(id)].role == TensorRole::state) {
+      fail("The memory plan",
+           "stacks tensor " + std::to_string(id) + ", which is a state, unknown or there already");
     }
-    if (block < 0 || static_cast<size_t>(block) >= members.size()) {
-      fail("Tensor '" + tensor.name + "'", "has no memory block");
-    }
-    const Expr& capacity = plan.block_bytes[static_cast<size_t>(block)];
-    if (prove_le(tensor.bytes(), capacity, program.symbols) != Proof::yes) {
-      fail("Tensor '" + tensor.name + "' of " + tensor.bytes().str() + " bytes",
-           "is not proven to fit its block of " + capacity.str());
-    }
-    members[static_cast<size_t>(block)].push_back(i);
+    seen[static_cast<size_t>(id)] = true;
   }
-  for (auto& tensors : members) {
-    std::sort(tensors.begin(), tensors.end(),
-              [&](size_t a, size_t b) { return lives.first_use[a] < lives.first_use[b]; });
-    for (size_t i = 1; i < tensors.size(); ++i) {
-      if (lives.first_use[tensors[i]] <= lives.last_use[tensors[i - 1]]) {
-        fail("Tensors '" + program.tensors[tensors[i - 1]].name + "' and '" +
-                 program.tensors[tensors[i]].name + "'",
-             "share memory while both are in use");
-      }
-    }
+  if (plan.order.size() != activations) {
+    fail("The memory plan", "stacks " + std::to_string(plan.order.size()) + " of " +
+                                std::to_string(activations) + " activations");
   }
 }
 
@@ -197,6 +240,7 @@ void verify(const Program& program, const std::vector<std::vector<int64_t>>& wei
   const std::vector<Part> parts = check_segments(program);
   for (size_t i = 0; i < program.operators.size(); ++i) {
     check_operator(program, weight_shapes, program.operators[i], parts[i]);
+    check_generic(program, weight_shapes, program.operators[i], parts[i]);
   }
   const Lifetimes lives = compute_lifetimes(program);
   check_results(program, parts, lives);

@@ -1,7 +1,9 @@
 // Activations in the order of pocket::Activation. Arguments of exp and tanh are clamped where a
 // driver's expansion could give infinity minus infinity.
 const uint kActNone = 0u, kActRelu = 1u, kActGeluErf = 2u, kActGeluTanh = 3u, kActSilu = 4u,
-           kActTanh = 5u, kActSigmoid = 6u;
+           kActTanh = 5u, kActSigmoid = 6u, kActQuickGelu = 7u, kActReluSquare = 8u, kActExp = 9u,
+           kActLog = 10u, kActSqrt = 11u, kActNeg = 12u, kActAbs = 13u, kActSoftplus = 14u,
+           kActReciprocal = 15u, kActSquare = 16u, kActErf = 17u;
 
 float safe_tanh(float x) {
   float e = exp(-2.0 * min(abs(x), 20.0));
@@ -22,6 +24,8 @@ float erf_approx(float x) {
   return x < 0.0 ? -y : y;
 }
 
+float softplus(float x) { return max(x, 0.0) + log(1.0 + exp(-abs(x))); }
+
 float activate(uint kind, float x) {
   if (kind == kActRelu) return max(x, 0.0);
   if (kind == kActGeluErf) return 0.5 * x * (1.0 + erf_approx(x * 0.70710678118654752));
@@ -30,5 +34,16 @@ float activate(uint kind, float x) {
   if (kind == kActSilu) return x * sigmoid(x);
   if (kind == kActTanh) return safe_tanh(x);
   if (kind == kActSigmoid) return sigmoid(x);
+  if (kind == kActQuickGelu) return x * sigmoid(1.702 * x);
+  if (kind == kActReluSquare) return max(x, 0.0) * max(x, 0.0);
+  if (kind == kActExp) return exp(x);
+  if (kind == kActLog) return log(x);
+  if (kind == kActSqrt) return sqrt(x);
+  if (kind == kActNeg) return -x;
+  if (kind == kActAbs) return abs(x);
+  if (kind == kActSoftplus) return softplus(x);
+  if (kind == kActReciprocal) return 1.0 / x;
+  if (kind == kActSquare) return x * x;
+  if (kind == kActErf) return erf_approx(x);
   return x;
 }

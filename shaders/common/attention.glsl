@@ -5,11 +5,17 @@ layout(constant_id = 3) const uint OUT_F16 = 0u;
 layout(constant_id = 4) const uint STATE_F16 = 1u;
 layout(constant_id = 5) const uint WIDE = 0u;       // f16 states, HEAD_DIM divides by 8
 
+// Constant 6 is the prefill kernel's. What a model does without costs nothing.
+layout(constant_id = 7) const uint WINDOWED = 0u;   // a row sees the last push.window positions
+layout(constant_id = 8) const uint CAPPED = 0u;     // soft cap of the scores
+layout(constant_id = 9) const uint SLOPED = 0u;     // ALiBi
+
 layout(std430, binding = 1) readonly buffer Q { uint q_words[]; };
 layout(std430, binding = 2) readonly buffer K1 { uint k1[]; };
 layout(std430, binding = 2) readonly buffer K4 { uvec4 k4[]; };
 layout(std430, binding = 3) readonly buffer V { uint v_words[]; };
 layout(std430, binding = 4) writeonly buffer Out { uint out_words[]; };
+layout(std430, binding = 5) readonly buffer Slopes { float slopes[]; };  // by head
 
 layout(push_constant) uniform Push {
   uint heads;
@@ -17,11 +23,18 @@ layout(push_constant) uniform Push {
   uint rows;     // activation rows, padding included
   uint context;  // rows of the states
   float scale;
+  uint window;
+  float soft_cap;
 } push;
 
 const uint VECTORS = (HEAD_DIM + 3u) / 4u;  // of a query, in shared memory, the last one padded
 const uint WORDS = HEAD_DIM / 2u;           // element pairs of a head
 const float kLow = -1e30;                   // below every score, and exp(kLow - kLow) is 1
+
+// First position that a row sees whose last one is end - 1.
+uint window_begin(uint end) {
+  return WINDOWED != 0u && end > push.window ? end - push.window : 0u;
+}
 
 float load_q(uint i) { return LOAD(q_words, Q_F16, i); }
 

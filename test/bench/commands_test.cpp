@@ -41,6 +41,7 @@ TEST_CASE("run: the report is valid, whole, and repeats its hash") {
   for (const nlohmann::json& sample : result.at("samples")) {
     CHECK(sample.at("token_ns").size() == 5);
     CHECK(sample.at("logits_hash") == result.at("logits_hash"));
+    CHECK(sample.at("plan_evaluations") == 0);  // the plan is evaluated when a model is loaded
   }
   CHECK(report.at("probes").at("copy").at("bytes") == 256 << 20);
   CHECK(report.at("memory").at("peak").at("weights").get<uint64_t>() >=

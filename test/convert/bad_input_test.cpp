@@ -57,6 +57,18 @@ TEST_CASE("a model of more than 2 GiB in one file is refused by its size") {
   CHECK(sentence.find("external data") != std::string::npos);
 }
 
+TEST_CASE("a chat template or a tokenizer that cannot be run is refused by name") {
+  const test::TemporaryFolder folder;
+  const std::string model = test::copy_model(folder, "tiny-gpt2");
+  test::write_file(model + "/chat_template.jinja", "{% for m in messages %}\n{{ m | pprint }}");
+  const std::string sentence = refused(model);
+  CHECK(sentence.find("line 2: the filter 'pprint' is not supported") != std::string::npos);
+  CHECK(sentence.find("take chat_template out") != std::string::npos);
+  test::write_file(model + "/chat_template.jinja", "{{ bos_token }}");
+  test::write_file(model + "/tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {}}})");
+  CHECK(refused(model).find("model 'WordPiece' is not supported") != std::string::npos);
+}
+
 TEST_CASE("a truncated model is refused wherever it ends") {
   const test::TemporaryFolder folder;
   const std::string model = test::copy_model(folder, "tiny-gpt2") + "/model.onnx";

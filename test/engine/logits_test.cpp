@@ -53,6 +53,24 @@ TEST_CASE("logits of all rows equal the host's") {
   }
 }
 
+TEST_CASE("memory that the plan has given away may hold NaN") {
+  for (const Variant& variant : variants()) {
+    INFO(variant.name << ", " << encoding_name(variant.options.encoding));
+    const std::string path = tiny_package(variant.options);
+    const std::vector<int32_t> tokens = random_tokens(29);
+    EngineOptions options = engine_options();
+    const std::vector<float> want =
+        Engine(shared_device(), Package::open(path), options).logits(tokens, 19);
+    options.poison_freed = true;
+    options.log_stream = true;
+    Engine engine(shared_device(), Package::open(path), options);
+    CHECK(engine.logits(tokens, 19) == want);  // every bit
+    size_t fills = 0;
+    for (const StreamEvent& event : engine.take_stream()) fills += event.label == "poison";
+    CHECK(fills > 13 * 8);  // chunks and steps x tensors
+  }
+}
+
 TEST_CASE("row tiles of the head: chunk no multiple of the tile") {
   TinyOptions options;
   options.vocab = 150000;  // a row of logits is 600 000 bytes: a tile holds 6

@@ -7,6 +7,7 @@
 #include "runtime/vulkan/command.h"
 #include "runtime/vulkan/memory.h"
 #include "test/engine/fixture.h"
+#include "test/engine/generic_model.h"
 
 namespace {
 
@@ -182,6 +183,21 @@ TEST_CASE("between the second and the last of 200 steps nothing is allocated or 
     count_steps(engine, [&] { planted = std::make_unique<int>(1); });
     CHECK(heap_allocations == 1);
   }
+}
+
+TEST_CASE("generic operators cost the host nothing per step either") {
+  Device device(shared_instance(), no_cache());
+  TinyOptions options;
+  options.unfused = true;
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "generic.pocket").string();
+  write_tiny_model(generalised(make_tiny_model(options)), path);
+  Engine engine(device, Package::open(path), engine_options(256, 16));
+  wrap_table(device.table());
+  count_steps(engine, {});
+  CHECK(submits >= 195);
+  CHECK(forbidden_calls == 0);
+  CHECK(heap_allocations == 0);
 }
 
 TEST_CASE("host time of a step is counted, waiting apart") {

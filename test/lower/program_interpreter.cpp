@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "runtime/base/error.h"
+
 namespace pocket::test {
 
 namespace {
@@ -25,8 +27,23 @@ double activate(Activation function, double x) {
       return std::tanh(x);
     case Activation::sigmoid:
       return 1 / (1 + std::exp(-x));
+    default:
+      throw Error(ExitCode::usage, "the interpreter lacks an activation");
   }
-  return 0;
+}
+
+float combine(BinaryKind kind, float a, float b) {
+  switch (kind) {
+    case BinaryKind::add:
+      return a + b;
+    case BinaryKind::mul:
+      return a * b;
+    case BinaryKind::sub:
+      return a - b;
+    case BinaryKind::div:
+      return a / b;
+  }
+  return 0.0f;
 }
 
 }  // namespace
@@ -102,7 +119,7 @@ void ProgramInterpreter::run(const Operator& op) {
                             ? in(op, 1).values[i]
                             : weights_[static_cast<size_t>(op.weights[0])].values[column];
         const float a = in(op).values[i];
-        y.values[i] = op.attributes.binary == BinaryKind::add ? a + b : a * b;
+        y.values[i] = combine(op.attributes.binary, a, b);
       }
       return;
     }
@@ -112,6 +129,8 @@ void ProgramInterpreter::run(const Operator& op) {
       std::copy_n(x.values.begin() + head_row_ * x.columns, y.values.size(), y.values.begin());
       return;
     }
+    default:
+      throw Error(ExitCode::usage, "the interpreter lacks an operator kind");
   }
 }
 
@@ -202,36 +221,72 @@ void ProgramInterpreter::gated_linear(const Operator& op) {
   }
 }
 
+void ProgramInterpreter::normalise(const Operator& op, size_t weight, int64_t heads,
+                                   std::vector<double>& row) const {
+  if (op.weights[weight] == kNone) return;
+  const Attributes& a = op.attributes;
+  const std::vector<float>& factors = weights_[static_cast<size_t>(op.weights[weight])].values;
+  const bool by_head = factors.size() == static_cast<size_t>(heads * a.head_dim);
+  const auto dim = static_cast<size_t>(a.head_dim);
+  for (size_t start = 0; start < row.size(); start += dim) {
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < dim; ++i) mean += row[start + i] / static_cast<double>(dim);
+    if (a.norm == NormKind::rms) mean = 0;
+    for (size_t i = 0; i < dim; ++i) square += std::pow(row[start + i] - mean, 2);
+    const double root =
+        std::sqrt(square / static_cast<double>(dim) + static_cast<double>(a.epsilon));
+    for (size_t i = 0; i < dim; ++i) {
+      row[start + i] =
+          (row[start + i] - mean) / root * static_cast<double>(factors[by_head ? start + i : i]);
+    }
+  }
+}
+
+std::pair<double, double> ProgramInterpreter::turn(const RopeTable& rope, int64_t position,
+                                                   int64_t length, int64_t pair) const {
+  const auto at = static_cast<size_t>(pair);
+  if (rope.values != kNone) {
+    const Matrix& table = weights_[static_cast<size_t>(rope.values)];
+    const auto row = static_cast<size_t>(position * table.columns) + at;
+    return {static_cast<double>(table.values[row]),
+            static_cast<double>(table.values[row + static_cast<size_t>(rope.values_half)])};
+  }
+  const bool is_long = !rope.long_inv_freq.empty() && length >= rope.long_from;
+  const double angle =
+      static_cast<double>(position) * (is_long ? rope.long_inv_freq[at] : rope.inv_freq[at]);
+  const double scale = is_long ? rope.long_scale : rope.scale;
+  return {scale * std::cos(angle), scale * std::sin(angle)};
+}
+
 void ProgramInterpreter::rotary_kv(const Operator& op) {
   const Attributes& a = op.attributes;
-  const auto move = [&](const Matrix& from, int64_t column, int64_t heads, bool rotated, Matrix& to,
+  const auto move = [&](const Matrix& from, int64_t column, int64_t heads, int norm, Matrix& to,
                         int64_t first_row) {
     for (int64_t t = 0; t < from.rows; ++t) {
+      const float* source = from.values.data() + t * from.columns + column;
+      std::vector<double> row(source, source + heads * a.head_dim);
+      if (norm >= 0) normalise(op, static_cast<size_t>(norm), heads, row);
       for (int64_t i = 0; i < heads * a.head_dim; ++i) {
-        const float* source = from.values.data() + t * from.columns + column;
         const int64_t in_head = i % a.head_dim;
-        double value = static_cast<double>(source[i]);
-        if (rotated && in_head < a.rotary_dim) {
+        double value = row[static_cast<size_t>(i)];
+        if (norm >= 0 && in_head < a.rotary_dim) {
           const int64_t half = a.rotary_dim / 2;
           const bool second = a.interleaved ? in_head % 2 == 1 : in_head >= half;
           const int64_t pair = a.interleaved ? in_head / 2 : in_head % half;
           const int64_t step = a.interleaved ? 1 : half;
-          const auto other = static_cast<double>(source[second ? i - step : i + step]);
-          const RopeTable& rope = program_.rope_tables[static_cast<size_t>(a.rope_table)];
-          const double angle =
-              static_cast<double>(past_ + t) * rope.inv_freq[static_cast<size_t>(pair)];
-          value =
-              rope.scale * (value * std::cos(angle) + (second ? other : -other) * std::sin(angle));
+          const double other = row[static_cast<size_t>(second ? i - step : i + step)];
+          const auto [c, s] = turn(program_.rope_tables[static_cast<size_t>(a.rope_table)],
+                                   past_ + t, past_ + from.rows, pair);
+          value = value * c + (second ? other : -other) * s;
         }
         to.values[static_cast<size_t>((first_row + t) * to.columns + i)] =
             static_cast<float>(value);
       }
     }
   };
-  move(in(op, 0), a.q_column, a.heads, true, out(op), 0);
-  move(in(op, 1), a.k_column, a.kv_heads, true, tensors_[static_cast<size_t>(op.inputs[3])], past_);
-  move(in(op, 2), a.v_column, a.kv_heads, false, tensors_[static_cast<size_t>(op.inputs[4])],
-       past_);
+  move(in(op, 0), a.q_column, a.heads, 0, out(op), 0);
+  move(in(op, 1), a.k_column, a.kv_heads, 1, tensors_[static_cast<size_t>(op.inputs[3])], past_);
+  move(in(op, 2), a.v_column, a.kv_heads, -1, tensors_[static_cast<size_t>(op.inputs[4])], past_);
 }
 
 void ProgramInterpreter::attention(const Operator& op) {
@@ -245,7 +300,16 @@ void ProgramInterpreter::attention(const Operator& op) {
       const int64_t kv = h / (a.heads / a.kv_heads) * a.head_dim;
       std::vector<double> weights(static_cast<size_t>(past_ + t + 1));
       double total = 0;
+      const int64_t position = past_ + t;
+      const double slope =
+          op.weights[0] == kNone
+              ? 0.0
+              : static_cast<double>(
+                    weights_[static_cast<size_t>(op.weights[0])].values[static_cast<size_t>(h)]);
+      const auto cap = static_cast<double>(a.soft_cap);
       for (size_t s = 0; s < weights.size(); ++s) {
+        const int64_t distance = position - static_cast<int64_t>(s);
+        if (a.window > 0 && distance >= a.window) continue;  // its weight stays 0
         double dot = 0;
         for (int64_t d = 0; d < a.head_dim; ++d) {
           dot +=
@@ -254,7 +318,9 @@ void ProgramInterpreter::attention(const Operator& op) {
               static_cast<double>(
                   keys.values[s * static_cast<size_t>(keys.columns) + static_cast<size_t>(kv + d)]);
         }
-        total += weights[s] = std::exp(dot * static_cast<double>(a.scale));
+        double score = dot * static_cast<double>(a.scale);
+        if (cap > 0) score = cap * std::tanh(score / cap);
+        total += weights[s] = std::exp(score - slope * static_cast<double>(distance));
       }
       for (int64_t d = 0; d < a.head_dim; ++d) {
         double sum = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "converter/lower/lower.h"
@@ -29,6 +30,11 @@ class ProgramInterpreter {
   void gated_linear(const Operator& op);
   void rotary_kv(const Operator& op);
   void attention(const Operator& op);
+  // Normalises the heads of one row by a weight of the operator, if it has it.
+  void normalise(const Operator& op, size_t weight, int64_t heads, std::vector<double>& row) const;
+  // Cosine and sine of a pair in a sequence of `length` rows.
+  std::pair<double, double> turn(const RopeTable& rope, int64_t position, int64_t length,
+                                 int64_t pair) const;
   Matrix product(const Matrix& x, WeightId weight, WeightId bias) const;
   Matrix& out(const Operator& op, size_t index = 0);
   const Matrix& in(const Operator& op, size_t index = 0) const;

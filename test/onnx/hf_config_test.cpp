@@ -59,6 +59,23 @@ TEST_CASE("the chat template has a file of its own or stands in the tokenizer co
   CHECK(folder.read().chat_template == "inside");
   folder.with("chat_template.jinja", "outside");
   CHECK(folder.read().chat_template == "outside");
+  Folder named;
+  named.with("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"},
+                                          {"name": "default", "template": "d"}, 3, {}]})");
+  CHECK(named.read().chat_template == "d");
+  named.with("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "t"}]})");
+  CHECK(named.read().chat_template.empty());
+}
+
+TEST_CASE("special tokens have names that chat templates use") {
+  Folder folder;
+  folder.with("special_tokens_map.json",
+              R"({"bos_token": "<a>", "unk_token": {"content": "<u>"}})");
+  folder.with("tokenizer_config.json", R"({"bos_token": {"content": "<s>", "lstrip": false},
+      "eos_token": "</s>", "pad_token": null, "add_bos_token": true, "other": "x"})");
+  CHECK(folder.read().chat_tokens == std::map<std::string, std::string>{{"bos_token", "<s>"},
+                                                                        {"eos_token", "</s>"},
+                                                                        {"unk_token", "<u>"}});
 }
 
 TEST_CASE("broken files are refused by name") {

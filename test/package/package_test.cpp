@@ -5,6 +5,7 @@
 
 #include "converter/quant/rtn.h"
 #include "runtime/base/error.h"
+#include "runtime/program/json.h"
 #include "test/support/catch.h"
 #include "test/support/command.h"
 #include "test/support/tiny_model.h"
@@ -27,14 +28,16 @@ TEST_CASE("a tiny model of every style and encoding comes back whole") {
         test::TinyModel model = test::make_tiny_model(options);
         model.manifest.tokenizer_json = "{\"a\": \"\xc3\xa9\\n\"}";
         model.manifest.chat_template = "{{ x }}";
+        model.manifest.chat_tokens = {{"bos_token", "<s>"}};
         test::write_tiny_model(model, path);
         const Package package = Package::open(path);
         const Manifest& manifest = package.manifest();
         CHECK(manifest.tokenizer_json == model.manifest.tokenizer_json);
         CHECK(manifest.chat_template == model.manifest.chat_template);
+        CHECK(manifest.chat_tokens == model.manifest.chat_tokens);
         CHECK(manifest.generation.eos_ids == options.eos_ids);
         CHECK(manifest.provenance == model.manifest.provenance);
-        CHECK(to_text(manifest.program) == to_text(model.manifest.program));
+        CHECK(program_to_json(manifest.program) == program_to_json(model.manifest.program));
         REQUIRE(manifest.weights.size() == model.values.size());
         for (size_t i = 0; i < manifest.shards.size(); ++i) package.verify_shard(i);
         for (size_t i = 0; i < manifest.weights.size(); ++i) {

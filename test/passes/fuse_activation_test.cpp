@@ -33,6 +33,14 @@ TEST_CASE("functions are recognised by what they compute") {
     g.output(g.op("Mul", {g.op("Mul", {g.scalar(0.5f), x}), g.op("Add", {g.scalar(1), tanh})}));
     expected = "gelu_tanh";
   }
+  SECTION("x * sigmoid(1.702 x)") {
+    g.output(g.op("Mul", {x, g.op("Sigmoid", {g.op("Mul", {g.scalar(1.702f), x})})}));
+    expected = "quick_gelu";
+  }
+  SECTION("relu squared") {
+    g.output(g.op("Pow", {g.op("Relu", {x}), g.scalar(2)}));
+    expected = "relu_square";
+  }
   SECTION("relu") {
     g.output(g.op("Relu", {x}));
     expected = "relu";
@@ -46,7 +54,7 @@ TEST_CASE("other functions are left alone") {
   GraphMaker g;
   const ValueId x = g.input("x", {1, tokens(), 8});
   SECTION("a steeper sigmoid leaves only the sigmoid") {
-    const ValueId steep = g.op("Sigmoid", {g.op("Mul", {x, g.scalar(1.702f)})});
+    const ValueId steep = g.op("Sigmoid", {g.op("Mul", {x, g.scalar(1.9f)})});
     g.output(g.op("Mul", {x, steep}));
     CHECK(g.apply(fuse_activation) == 1);
     CHECK(g.only("Activation").text("function", "") == "sigmoid");

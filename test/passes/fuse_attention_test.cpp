@@ -66,26 +66,33 @@ TEST_CASE("a mask that is not causal is never fused") {
       }
     });
   }
-  SECTION("a window that only long texts leave") {
-    outcome = outcome_of(kModel, [](Graph& graph) {
-      const NodeId compare = nodes_of(graph, "LessOrEqual").front();
-      const ValueId keys = graph.node(compare).inputs[0];
-      const ValueId queries = graph.node(compare).inputs[1];
-      const ValueId old = graph.node(compare).outputs[0];
-      const ValueId window = graph.add_constant("window", ir::TensorData::from_integers({}, {100}));
-      const ValueId near =
-          add_op(graph, "Greater", {add_op(graph, "Add", {keys, window}), queries});
-      const ValueId both = add_op(graph, "And", {near, old});
-      for (const NodeId reader : graph.consumers(old)) {
-        if (graph.node(reader).op == "And" && graph.node(reader).outputs[0] == both) continue;
-        auto& inputs = graph.node(reader).inputs;
-        std::replace(inputs.begin(), inputs.end(), old, both);
-      }
-    });
-  }
   CHECK(outcome.attentions == 0);
   REQUIRE(!outcome.notes.empty());
   CHECK(outcome.notes.front().find("not causal") != std::string::npos);
+}
+
+TEST_CASE("a window that only long texts leave is kept") {
+  test::Model model = test::load_model(kModel, [](Graph& graph) {
+    const NodeId compare = nodes_of(graph, "LessOrEqual").front();
+    const ValueId keys = graph.node(compare).inputs[0];
+    const ValueId queries = graph.node(compare).inputs[1];
+    const ValueId old = graph.node(compare).outputs[0];
+    const ValueId window = graph.add_constant("window", ir::TensorData::from_integers({}, {100}));
+    const ValueId near = add_op(graph, "Greater", {add_op(graph, "Add", {keys, window}), queries});
+    const ValueId both = add_op(graph, "And", {near, old});
+    for (const NodeId reader : graph.consumers(old)) {
+      if (graph.node(reader).op == "And" && graph.node(reader).outputs[0] == both) continue;
+      auto& inputs = graph.node(reader).inputs;
+      std::replace(inputs.begin(), inputs.end(), old, both);
+    }
+  });
+  const auto before = test::two_steps(model.graph);
+  run_passes(model.graph, {model.context});
+  CHECK(test::worst_distance(before, test::two_steps(model.graph)) <= 1e-5);
+  REQUIRE(nodes_of(model.graph, "Attention").size() == 2);
+  for (const NodeId id : nodes_of(model.graph, "Attention")) {
+    CHECK(model.graph.node(id).integer("window", 0) == 100);
+  }
 }
 
 TEST_CASE("a softened mask is never fused") {
@@ -144,30 +151,59 @@ TEST_CASE("a projection that is read elsewhere is not merged") {
   }
 }
 
-TEST_CASE("a rotation by other tables is never fused") {
-  const Outcome outcome = outcome_of(kModel, [](Graph& graph) {
+TEST_CASE("a rotation by other tables keeps them") {
+  // Cosines in the place of sines: no angles, but the same numbers at every position.
+  test::Model model = test::load_model(kModel, [](Graph& graph) {
     for (const NodeId id : nodes_of(graph, "Sin")) graph.node(id).op = "Cos";
   });
-  CHECK(outcome.attentions == 0);
-  REQUIRE(!outcome.notes.empty());
-  CHECK(outcome.notes.front().find("tables") != std::string::npos);
+  const auto before = test::two_steps(model.graph);
+  run_passes(model.graph, {model.context});
+  CHECK(test::worst_distance(before, test::two_steps(model.graph)) <= 1e-5);
+  const auto attentions = nodes_of(model.graph, "Attention");
+  REQUIRE(attentions.size() == 2);
+  const ValueId table = model.graph.node(attentions.front()).inputs[5];
+  CHECK(model.graph.value(table).constant->shape == std::vector<int64_t>{model.context, 8});
 }
 
 TEST_CASE("positions and tables are proven by evaluation") {
   test::Model model = test::load_model(kModel);
-  const GraphInterface roles = find_interface(model.graph);
-  CHECK(prove_positions(model.graph, roles.positions, model.context) == 0);
-  CHECK(!prove_positions(model.graph, roles.ids, model.context));
-  CHECK(!prove_positions(model.graph, roles.attention_mask, model.context));
-  const ValueId cosines = model.graph.node(nodes_of(model.graph, "Cos").front()).outputs[0];
-  const ValueId sines = model.graph.node(nodes_of(model.graph, "Sin").front()).outputs[0];
-  const auto angles = prove_rotary(model.graph, cosines, sines, model.context);
+  const Graph& graph = model.graph;
+  const ProofScope scope{model.context, false};
+  const GraphInterface roles = find_interface(graph);
+  CHECK(prove_positions(graph, roles.positions, scope) == 0);
+  CHECK(!prove_positions(graph, roles.ids, scope));
+  CHECK(!prove_positions(graph, roles.attention_mask, scope));
+  const ValueId cosines = graph.node(nodes_of(graph, "Cos").front()).outputs[0];
+  const ValueId sines = graph.node(nodes_of(graph, "Sin").front()).outputs[0];
+  const auto tables = [&](ValueId first, ValueId second) -> RotaryTablesAt {
+    return [&graph, first, second](Step step) -> std::optional<RotaryTables> {
+      const auto values = StepEvaluator::create(graph, {first, second})->at(step);
+      if (!values) return std::nullopt;
+      RotaryTables found;  // the first half of each row
+      found.rows = step.tokens;
+      found.pairs = values->at(0).shape.back() / 2;
+      for (int64_t row = 0; row < found.rows; ++row) {
+        const auto start = static_cast<size_t>(row * 2 * found.pairs);
+        for (size_t i = 0; i < static_cast<size_t>(found.pairs); ++i) {
+          found.cosines.push_back(values->at(0).f[start + i]);
+          found.sines.push_back(values->at(1).f[start + i]);
+        }
+      }
+      return found;
+    };
+  };
+  const auto angles = prove_rotary(graph, tables(cosines, sines), {cosines}, scope);
   REQUIRE(angles);
-  CHECK(angles->layout == RotaryAngles::Layout::halves);
   CHECK(angles->scale == 1.0);
+  CHECK(angles->values.empty());
+  CHECK(angles->far_inv_freq.empty());
   REQUIRE(angles->inv_freq.size() == 4);
   CHECK(angles->inv_freq[1] == static_cast<double>(0.1f));
-  CHECK(!prove_rotary(model.graph, sines, cosines, model.context));
+  // Exchanged they are no frequencies, but a table that holds for all positions.
+  const auto exchanged = prove_rotary(graph, tables(sines, cosines), {cosines}, scope);
+  REQUIRE(exchanged);
+  CHECK(exchanged->inv_freq.empty());
+  CHECK(static_cast<int64_t>(exchanged->values.size()) == model.context * 8);
 }
 
 }  // namespace

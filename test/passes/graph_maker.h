@@ -33,6 +33,7 @@ class GraphMaker {
 
   ir::Graph graph;
   std::vector<std::string> notes;
+  bool stateless = false;  // as PassContext has it; the graph is computed without a past
 
  private:
   std::vector<reference::HostTensor> compute() const;

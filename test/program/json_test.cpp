@@ -16,7 +16,6 @@ TEST_CASE("a program survives JSON unchanged") {
     Program& program = model.manifest.program;
     program.operators[0].attributes.scale = 0.1f;
     program.operators[0].attributes.position_offset = 2;
-    program.plan.block_bytes[0] = Expr::max(Expr::symbol("tokens") * 64, Expr::symbol("rows") * 9);
     const nlohmann::json json = program_to_json(program);
     const Program again = program_from_json(nlohmann::json::parse(json.dump()));
     CHECK(program_to_json(again) == json);
@@ -57,8 +56,8 @@ TEST_CASE("wrong types, names and ranges are refused with their place") {
       {"/segments/0/part", "tail", "'tail'"},
       {"/rope_tables/0/inv_freq/0", "x", "must be a number"},
       {"/vocab", 5000000000, "program.vocab"},
-      {"/plan/block_bytes/0", "pow(2,3)", "program.plan.block_bytes[0]"},
-      {"/plan/block_of/0", -2, "program.plan.block_of[0]"},
+      {"/tensors/1/shape/0", "pow(2,3)", "program.tensors[1].shape[0]"},
+      {"/plan/order/0", -2, "program.plan.order[0]"},
       {"/new_section", 1, "'new_section'"},
   };
   for (const Case& one : cases) {
@@ -74,4 +73,22 @@ TEST_CASE("wrong types, names and ranges are refused with their place") {
     CHECK_THROWS_AS(program_from_json(bad), Error);
   }
   CHECK_THROWS_AS(program_from_json(nlohmann::json(5)), Error);
+}
+
+TEST_CASE("a plan of blocks, as the first version of the format wrote it, becomes an order") {
+  const Program program = test::make_tiny_model({}).manifest.program;
+  nlohmann::json json = program_to_json(program);
+  std::vector<int32_t> block_of;
+  for (size_t i = 0; i < program.tensors.size(); ++i) {
+    const bool state = program.tensors[i].role == TensorRole::state;
+    block_of.push_back(state ? kNone : static_cast<int32_t>(i * 7 % 5));
+  }
+  json["plan"].erase("order");
+  json["plan"]["block_bytes"] = {1, 2, 3, 4, 5};
+  json["plan"]["block_of"] = block_of;
+  const Program again = program_from_json(json);
+  REQUIRE(again.plan.order.size() == program.plan.order.size());
+  for (size_t i = 1; i < again.plan.order.size(); ++i) {
+    CHECK(block_of[size_t(again.plan.order[i - 1])] <= block_of[size_t(again.plan.order[i])]);
+  }
 }

@@ -149,14 +149,12 @@ TEST_CASE("every broken rule is found, naming what broke") {
       {"(binary)", [](auto& p, auto&) { find_op(p, OpKind::binary).weights[0] = 0; }, gpt2, true},
       {"(select_rows)", [](auto& p, auto&) { find_op(p, OpKind::select_rows).inputs[0] = 0; }},
       {"before it is written", [](auto& p, auto&) { std::swap(p.operators[1], p.operators[2]); }},
-      {"memory plan", [](auto& p, auto&) { p.plan.block_of.pop_back(); }},
+      {"memory plan", [](auto& p, auto&) { p.plan.order.pop_back(); }},
       {"memory plan", [](auto& p, auto&) { p.plan.last_use[0] = 1; }},
-      {"no memory block", [](auto& p, auto&) { p.plan.block_of[0] = 1000; }},
-      {"not proven", [](auto& p, auto&) { p.plan.block_bytes[0] = Expr::symbol("rows"); }},
-      {"share memory",
-       [](auto& p, auto&) {
-         p.plan.block_of[size_t(find_op(p, OpKind::norm).outputs[0])] = p.plan.block_of[0];
-       }},
+      {"stacks tensor 1000", [](auto& p, auto&) { p.plan.order[0] = 1000; }},
+      {"there already", [](auto& p, auto&) { p.plan.order[0] = p.plan.order[1]; }},
+      {"which is a state",
+       [](auto& p, auto&) { p.plan.order[0] = find_op(p, OpKind::attention).inputs[1]; }},
   };
   for (const Case& one : cases) {
     test::TinyOptions options;

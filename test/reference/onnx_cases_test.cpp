@@ -29,8 +29,10 @@ TEST_CASE("reference functions equal onnx's node tests") {
       continue;
     }
     const auto results = reference::run(graph, feeds);
+    size_t made = 0;
     for (size_t k = 0; k < c.outputs.size(); ++k) {
-      const reference::HostTensor& got = results.at(graph.outputs[k]);
+      if (!c.outputs[k]) continue;
+      const reference::HostTensor& got = results.at(graph.outputs[made++]);
       const reference::HostTensor& want = *c.outputs[k];
       REQUIRE(got.shape == want.shape);
       REQUIRE(got.is_integer() == want.is_integer());
@@ -43,7 +45,8 @@ TEST_CASE("reference functions equal onnx's node tests") {
     seen.insert(c.node.op);
   }
   // What onnx tests only with other types or larger tensors is in operators_test.cpp.
-  const std::set<std::string> elsewhere{"Cast", "CastLike", "Erf", "SimplifiedLayerNormalization"};
+  const std::set<std::string> elsewhere{"Cast", "CastLike", "Erf", "Mish",
+                                        "SimplifiedLayerNormalization"};
   for (const ir::OperatorInfo& row : ir::operators()) {
     INFO(row.op);
     if (*row.domain == '\0') CHECK((seen.contains(row.op) || elsewhere.contains(row.op)));

@@ -1,5 +1,6 @@
 // Property on real exports: the shapes in symbols are those that computing finds, for random
 // lengths, and folding changes no number.
+#include <filesystem>
 #include <random>
 
 #include "converter/onnx/import.h"
@@ -66,6 +67,58 @@ TEST_CASE("shapes in symbols equal computed shapes for random lengths") {
       CHECK(compared >= report.nodes_after);
     }
   }
+}
+
+// What the reference executor computes for a binding, against the shapes in symbols: how many
+// values differ. Every value of the graph is looked at.
+int wrong_shapes(const ir::Graph& graph, int64_t tokens, int64_t past, std::mt19937& random,
+                 int* compared) {
+  const Bindings bindings{{"tokens", tokens}, {"past", past}};
+  int wrong = 0;
+  reference::RunOptions options;
+  options.observer = [&](const ir::Node& node, ir::ValueId id, const HostTensor& tensor) {
+    reference::Shape shape;
+    for (const Expr& dim : *graph.value(id).shape) shape.push_back(dim.evaluate(bindings));
+    ++*compared;
+    if (shape == tensor.shape && graph.value(id).type == tensor.type) return;
+    ++wrong;
+    UNSCOPED_INFO(node.op << " " << node.name);
+  };
+  reference::run(graph, random_feeds(graph, tokens, past, random), options);
+  return wrong;
+}
+
+TEST_CASE("1000 random bindings: shapes in symbols equal computed shapes") {
+  // Every binding is a whole run of the graph, so nothing of the inference checks itself.
+  std::mt19937 random(17);
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(POCKET_SOURCE_DIR "/models")) {
+    if (!std::filesystem::exists(entry.path() / "model.onnx")) continue;
+    const std::string name = entry.path().filename().string();
+    onnx_import::ImportReport source;
+    ir::Graph graph = onnx_import::import_model(entry.path().string(), &source);
+    INFO(name);
+    REQUIRE(shape::infer_shapes(graph).unresolved.empty());
+    // The bundled model is hundreds of times larger than the fixtures: 50 runs are enough there.
+    const bool large = std::filesystem::file_size(entry.path() / "model.onnx") > 2000000;
+    const int rounds = large ? 50 : 1000;
+    int compared = 0, wrong = 0;
+    for (int round = 0; round < rounds; ++round) {
+      // Mostly short, now and then as long as the model's context allows.
+      const bool is_long = round % 100 == 99;
+      const auto tokens = static_cast<int64_t>(1 + random() % (is_long ? 30 : 6));
+      const int64_t room = std::min<int64_t>(is_long ? 60 : 12, source.context - tokens);
+      const auto past = room < 1 ? 0 : static_cast<int64_t>(random()) % room;
+      const int differing = wrong_shapes(graph, tokens, past, random, &compared);
+      INFO("tokens " << tokens << " past " << past);
+      if (differing > 0) CHECK(differing == 0);
+      wrong += differing;
+    }
+    CHECK(wrong == 0);
+    CHECK(compared > 50 * rounds);
+    ++models;
+  }
+  CHECK(models >= 4);
 }
 
 TEST_CASE("folding changes no output, with and without a past") {

@@ -79,7 +79,7 @@ class Builder {
   }
 
   WeightId weight(const char* name, std::vector<int64_t> shape, float mean, float deviation) {
-    size_t count = 1;
+    size_t count = o_.values ? 1 : 0;
     for (const int64_t extent : shape) count *= static_cast<size_t>(extent);
     std::normal_distribution<float> normal(mean, deviation);
     std::vector<float> values(count);

@@ -33,12 +33,13 @@ struct TinyOptions {
   int64_t max_context = 256, chunk = 16;
   std::vector<int32_t> eos_ids;
   uint32_t seed = 1;
+  bool values = true;  // false: shapes only, for programs whose weights nobody needs
 };
 
 struct TinyModel {
   Manifest manifest;                         // program planned; weights and shards filled by write
   std::vector<std::vector<int64_t>> shapes;  // by weight: [N, K] or [K]
-  std::vector<std::vector<float>> values;    // by weight, before encoding
+  std::vector<std::vector<float>> values;    // by weight, before encoding; empty without values
   TinyOptions options;
 };
 

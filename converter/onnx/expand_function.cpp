@@ -1,0 +1,68 @@
+// Before: x, bias -> BiasGelu | FastGelu     x -> QuickGelu | Swish            a, b -> FusedMatMul
+// After:  x, bias -> Add -> Gelu             x -> Mul alpha -> Sigmoid -> Mul x   a, b ->
+// (Transpose)
+//                                                                       -> MatMul -> (Mul alpha)
+#include <numeric>
+#include <utility>
+
+#include "converter/onnx/expand.h"
+
+namespace pocket::onnx_import {
+
+using ir::kAbsent;
+using ir::Node;
+using ir::ValueId;
+
+namespace {
+
+ValueId gelu(Emitter& emit, const Node& node, bool tanh_form) {
+  ValueId x = node.inputs[0];
+  if (node.inputs.size() > 1 && node.inputs[1] != kAbsent) {
+    x = emit.op("Add", {x, node.inputs[1]});
+  }
+  return emit.op("Gelu", {x}, {{"approximate", std::string(tanh_form ? "tanh" : "none")}});
+}
+
+// x * sigmoid(alpha x)
+ValueId scaled_swish(Emitter& emit, const Node& node, float alpha) {
+  const ValueId x = node.inputs[0];
+  const ValueId scaled =
+      alpha == 1.0f ? x : emit.op("Mul", {x, emit.scalar_like(static_cast<double>(alpha), x)});
+  return emit.op("Mul", {x, emit.op("Sigmoid", {scaled})});
+}
+
+ValueId flipped(Emitter& emit, ValueId x) {
+  std::vector<int64_t> order(emit.expansion().shape(x).size());
+  if (order.size() < 2) return x;
+  std::iota(order.begin(), order.end(), 0);
+  std::swap(order[order.size() - 2], order.back());
+  return emit.transpose(x, order);
+}
+
+ValueId fused_matmul(Emitter& emit, const Node& node) {
+  for (const char* key : {"transBatchA", "transBatchB"}) {
+    if (node.integer(key, 0) != 0) emit.fail(std::string("uses ") + key + ", which is unsupported");
+  }
+  ValueId a = node.inputs[0], b = node.inputs[1];
+  if (node.integer("transA", 0) != 0) a = flipped(emit, a);
+  if (node.integer("transB", 0) != 0) b = flipped(emit, b);
+  ValueId y = emit.op("MatMul", {a, b});
+  const auto alpha = static_cast<double>(node.real("alpha", 1.0f));
+  if (alpha != 1.0) y = emit.op("Mul", {y, emit.scalar_like(alpha, node.inputs[0])});
+  return y;
+}
+
+}  // namespace
+
+Replacement expand_function(Emitter& emit, const Node& node) {
+  if (node.op == "FusedMatMul") return std::vector<ValueId>{fused_matmul(emit, node)};
+  if (node.op == "QuickGelu") {
+    return std::vector<ValueId>{scaled_swish(emit, node, node.real("alpha", 1.702f))};
+  }
+  if (node.op == "Swish") {
+    return std::vector<ValueId>{scaled_swish(emit, node, node.real("alpha", 1.0f))};
+  }
+  return std::vector<ValueId>{gelu(emit, node, node.op == "FastGelu")};
+}
+
+}  // namespace pocket::onnx_import

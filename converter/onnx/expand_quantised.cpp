@@ -1,0 +1,325 @@
+// Before: x, codes, scales, zeros -> MatMulNBits -> y        codes, ids, scales ->
+// GatherBlockQuantized
+//         codes -> DequantizeLinear -> w                     codes -> Gather -> DequantizeLinear
+//         x -> DynamicQuantizeLinear -> MatMulInteger codes -> Cast -> Mul scales -> y
+// After:  x -> MatMul (Transpose of) w -> (Add bias) -> y    w -> Gather
+// where w is one constant that keeps the file's codes (ir::QuantisedMatrix). Dropping the dynamic
+// quantisation of x removes its rounding: the recovered product is the more exact one.
+#include <algorithm>
+
+#include "converter/onnx/expand.h"
+
+namespace pocket::onnx_import {
+
+using ir::ElementType;
+using ir::kAbsent;
+using ir::Node;
+using ir::NodeId;
+using ir::TensorData;
+using ir::ValueId;
+
+namespace {
+
+ValueId input(const Node& node, size_t index) {
+  return index < node.inputs.size() ? node.inputs[index] : kAbsent;
+}
+
+const TensorData* constant(const ir::Graph& graph, ValueId id) {
+  if (id == kAbsent || !graph.value(id).constant) return nullptr;
+  return &*graph.value(id).constant;
+}
+
+const TensorData& need_constant(Emitter& emit, ValueId id, const char* what) {
+  const TensorData* data = constant(emit.graph(), id);
+  if (data == nullptr) emit.fail(std::string("has ") + what + " that are not constant");
+  return *data;
+}
+
+// The bytes of a constant read as elements of another type of the same total size.
+TensorData reinterpreted(const TensorData& data, ElementType type) {
+  TensorData out = data;
+  out.type = type;
+  out.shape = {static_cast<int64_t>(data.byte_size * 8 / ir::element_bits(type))};
+  return out;
+}
+
+// One constant per matrix of codes, however many nodes read it.
+ValueId quantised_constant(Emitter& emit, const std::string& name, ElementType type,
+                           ir::QuantisedMatrix matrix) {
+  return emit.graph().add_constant(name, TensorData::from_quantised(type, std::move(matrix)));
+}
+
+// Names what a node's constants and geometry make, so that equal ones share one constant.
+std::string shared_key(const std::string& kind, const Node& node, size_t first_constant,
+                       std::initializer_list<int64_t> geometry) {
+  std::string key = kind;
+  for (size_t k = first_constant; k < node.inputs.size() && k < 4; ++k) {
+    if (k != 1 || kind != "gather") key += " " + std::to_string(node.inputs[k]);
+  }
+  for (const int64_t number : geometry) key += " " + std::to_string(number);
+  return key;
+}
+
+struct CodeLayout {
+  ElementType type = ElementType::u4;  // of codes and packed zero points
+  int64_t per_byte = 2;
+};
+
+CodeLayout layout_of(Emitter& emit, int64_t bits) {
+  if (bits == 4) return {ElementType::u4, 2};
+  if (bits == 8) return {ElementType::u8, 1};
+  emit.fail("holds codes of " + std::to_string(bits) +
+            " bits, which is unsupported: export it with 4 or 8");
+}
+
+Replacement matmul_n_bits(Emitter& emit, const Node& node) {
+  if (input(node, 4) != kAbsent) {
+    emit.fail("reorders its columns (g_idx), which is unsupported: quantise without act_order");
+  }
+  const int64_t k = node.integer("K", 0), n = node.integer("N", 0);
+  const int64_t block = node.integer("block_size", 0), bits = node.integer("bits", 4);
+  constexpr int64_t kMost = int64_t{1} << 31;
+  if (k < 1 || n < 1 || block < 2 || block % 2 != 0 || k > kMost || n > kMost || block > kMost) {
+    emit.fail("has an impossible K, N or block_size");
+  }
+  const CodeLayout layout = layout_of(emit, bits);
+  const int64_t blocks = (k + block - 1) / block;
+  const std::string name = emit.graph().value(node.inputs[1]).name;
+  const auto [it, fresh] =
+      emit.expansion().shared.try_emplace(shared_key("n bits", node, 1, {k, n, block, bits}));
+  if (fresh) {
+    ir::QuantisedMatrix matrix;
+    matrix.rows = n;
+    matrix.columns = k;
+    matrix.codes = reinterpreted(need_constant(emit, node.inputs[1], "codes"), layout.type);
+    matrix.code_stride = blocks * block;
+    matrix.column_block = block;
+    matrix.scales = need_constant(emit, node.inputs[2], "scales");
+    matrix.default_zero = static_cast<float>(1 << (bits - 1));
+    if (const ValueId zeros = input(node, 3); zeros != kAbsent) {
+      const TensorData& given = need_constant(emit, zeros, "zero points");
+      if (ir::is_float_type(given.type)) {
+        matrix.zeros = given;
+        matrix.zero_stride = blocks;
+      } else {
+        matrix.zeros = reinterpreted(given, layout.type);
+        matrix.zero_stride = (blocks + layout.per_byte - 1) / layout.per_byte * layout.per_byte;
+      }
+    }
+    const ElementType type = matrix.scales.type;
+    it->second = quantised_constant(emit, name + "/weight", type, std::move(matrix));
+  }
+  ValueId y = emit.op("MatMul", {node.inputs[0], emit.transpose(it->second, {1, 0})});
+  if (input(node, 5) != kAbsent) y = emit.op("Add", {y, node.inputs[5]});
+  return std::vector<ValueId>{y};
+}
+
+Replacement gather_block_quantised(Emitter& emit, const Node& node) {
+  const TensorData* data = constant(emit.graph(), node.inputs[0]);
+  const TensorData* scales = constant(emit.graph(), node.inputs[2]);
+  if (data == nullptr || scales == nullptr || data->shape.size() != 2 ||
+      scales->shape.size() != 2) {
+    return std::nullopt;
+  }
+  const bool bytes = data->type == ElementType::u8;
+  const CodeLayout layout =
+      bytes ? layout_of(emit, node.integer("bits", 4)) : CodeLayout{data->type, 1};
+  const int64_t axis = node.integer("quantize_axis", 1), gathered = node.integer("gather_axis", 0);
+  if ((axis != 1 && axis != -1) || (gathered != 0 && gathered != -2)) return std::nullopt;
+  const std::string name = emit.graph().value(node.inputs[0]).name;
+  const auto [it, fresh] = emit.expansion().shared.try_emplace(
+      shared_key("gather", node, 0, {node.integer("block_size", 128), node.integer("bits", 4)}));
+  if (fresh) {
+    ir::QuantisedMatrix matrix;
+    matrix.rows = data->shape[0];
+    matrix.columns = data->shape[1] * layout.per_byte;
+    matrix.codes = bytes ? reinterpreted(*data, layout.type) : *data;
+    matrix.code_stride = matrix.columns;
+    matrix.column_block = node.integer("block_size", 128);
+    matrix.scales = *scales;
+    matrix.default_zero =
+        bytes ? static_cast<float>(layout.type == ElementType::u4 ? 8 : 128) : 0.0f;
+    if (matrix.column_block < 1 || matrix.column_blocks() != scales->shape[1]) {
+      emit.fail("has scales of another shape");
+    }
+    if (const ValueId zeros = input(node, 3); zeros != kAbsent) {
+      const TensorData& given = need_constant(emit, zeros, "zero points");
+      const int64_t blocks = matrix.column_blocks();
+      matrix.zeros = bytes ? reinterpreted(given, layout.type) : given;
+      matrix.zero_stride = (blocks + layout.per_byte - 1) / layout.per_byte * layout.per_byte;
+    }
+    it->second = quantised_constant(emit, name + "/table", scales->type, std::move(matrix));
+  }
+  return std::vector<ValueId>{emit.op("Gather", {it->second, node.inputs[1]})};
+}
+
+// Codes with scales for all, per index of an axis, or per block of an axis.
+std::optional<ir::QuantisedMatrix> matrix_of(const TensorData& codes, const TensorData& scales,
+                                             const TensorData* zeros, int64_t axis, int64_t block) {
+  if (codes.shape.size() != 2 || ir::element_bits(codes.type) > 8) return std::nullopt;
+  if (axis < 0) axis += 2;
+  ir::QuantisedMatrix matrix;
+  matrix.rows = codes.shape[0];
+  matrix.columns = codes.shape[1];
+  if (matrix.rows < 1 || matrix.columns < 1 || axis < 0 || axis > 1) return std::nullopt;
+  matrix.codes = codes;
+  matrix.code_stride = matrix.columns;
+  if (scales.elements() == 1 && block == 0) {
+    matrix.row_block = matrix.rows;
+    matrix.column_block = matrix.columns;
+  } else if (block == 0) {
+    matrix.row_block = axis == 0 ? 1 : matrix.rows;
+    matrix.column_block = axis == 0 ? matrix.columns : 1;
+  } else {
+    matrix.row_block = axis == 0 ? block : 1;
+    matrix.column_block = axis == 0 ? 1 : block;
+  }
+  if (block < 0 || scales.elements() != matrix.row_blocks() * matrix.column_blocks()) {
+    return std::nullopt;
+  }
+  matrix.scales = scales;
+  if (zeros != nullptr) {
+    if (zeros->elements() != scales.elements()) return std::nullopt;
+    matrix.zeros = *zeros;
+    matrix.zero_stride = matrix.column_blocks();
+  }
+  return matrix;
+}
+
+// Codes, or the rows of codes that a Gather takes.
+Replacement dequantise(Emitter& emit, const Node& node) {
+  ir::Graph& graph = emit.graph();
+  const Node* gather = graph.producer(node.inputs[0]);
+  if (gather != nullptr && (!gather->is("Gather") || gather->integer("axis", 0) != 0)) {
+    return std::nullopt;
+  }
+  const ValueId source = gather == nullptr ? node.inputs[0] : gather->inputs[0];
+  const TensorData* codes = constant(graph, source);
+  const TensorData* scales = constant(graph, node.inputs[1]);
+  const TensorData* zeros = constant(graph, input(node, 2));
+  if (codes == nullptr || scales == nullptr || (input(node, 2) != kAbsent && zeros == nullptr)) {
+    return std::nullopt;
+  }
+  // Behind a Gather the axes no longer are those of the codes.
+  if (gather != nullptr && scales->elements() != 1) return std::nullopt;
+  auto matrix =
+      matrix_of(*codes, *scales, zeros, node.integer("axis", 1), node.integer("block_size", 0));
+  if (!matrix) return std::nullopt;  // vectors and small tensors are folded
+  const std::string name = graph.value(source).name;
+  const auto [it, fresh] = emit.expansion().shared.try_emplace(
+      "dequantised " + std::to_string(source) + " " + std::to_string(node.inputs[1]) + " " +
+      std::to_string(input(node, 2)) + " " + std::to_string(node.integer("axis", 1)) + " " +
+      std::to_string(node.integer("block_size", 0)));
+  if (fresh) {
+    it->second = quantised_constant(emit, name + "/weight", scales->type, *std::move(matrix));
+  }
+  if (gather == nullptr) return std::vector<ValueId>{it->second};
+  return std::vector<ValueId>{emit.op("Gather", {it->second, gather->inputs[1]})};
+}
+
+// The weight [K, N] of an integer product; its zero points are one for all or one per column.
+std::optional<ValueId> product_weight(Emitter& emit, ValueId codes_id, const TensorData& scales,
+                                      ValueId zeros_id) {
+  const TensorData* codes = constant(emit.graph(), codes_id);
+  const TensorData* zeros = constant(emit.graph(), zeros_id);
+  if (codes == nullptr || (zeros_id != kAbsent && zeros == nullptr)) return std::nullopt;
+  TensorData spread = scales;
+  if (zeros != nullptr && zeros->elements() != scales.elements()) {
+    // Scales per column beside one zero point, or the other way round: repeat the single one.
+    if (codes->shape.size() != 2) return std::nullopt;
+    const int64_t n = codes->shape[1];
+    if (zeros->elements() == 1 && scales.elements() == n) {
+      TensorData repeated = TensorData::from_floats(
+          {n},
+          std::vector<float>(static_cast<size_t>(n), static_cast<float>(zeros->as_integers()[0])));
+      auto matrix = matrix_of(*codes, scales, &repeated, 1, 0);
+      if (!matrix) return std::nullopt;
+      return quantised_constant(emit, emit.graph().value(codes_id).name + "/weight", scales.type,
+                                *std::move(matrix));
+    }
+    if (scales.elements() != 1 || zeros->elements() != n) return std::nullopt;
+    spread = TensorData::from_floats(
+        {n}, std::vector<float>(static_cast<size_t>(n), scales.as_floats()[0]));
+  }
+  auto matrix = matrix_of(*codes, spread, zeros, 1, 0);
+  if (!matrix) return std::nullopt;
+  return quantised_constant(emit, emit.graph().value(codes_id).name + "/weight", scales.type,
+                            *std::move(matrix));
+}
+
+// The float whose dynamic quantisation made `codes` with this scale and zero point.
+ValueId quantised_source(const ir::Graph& graph, ValueId codes, ValueId scale, ValueId zero) {
+  const Node* node = graph.producer(codes);
+  if (node == nullptr || !node->is("DynamicQuantizeLinear") || node->outputs.size() != 3 ||
+      node->outputs[0] != codes || (scale != kAbsent && node->outputs[1] != scale) ||
+      node->outputs[2] != zero) {
+    return kAbsent;
+  }
+  return node->inputs[0];
+}
+
+void note_dynamic(Emitter& emit) {
+  const std::string text =
+      "The dynamic 8-bit quantisation of activations is dropped; weights keep their codes.";
+  auto& notes = emit.expansion().notes;
+  if (std::find(notes.begin(), notes.end(), text) == notes.end()) notes.push_back(text);
+}
+
+// codes of x -> MatMulInteger -> Cast -> Mul (scale of x * scales of w); the Mul is replaced.
+Replacement integer_product(Emitter& emit, const Node& node) {
+  ir::Graph& graph = emit.graph();
+  const ValueId x = quantised_source(graph, node.inputs[0], kAbsent, input(node, 2));
+  const std::vector<NodeId> casts = graph.consumers(node.outputs[0]);
+  if (x == kAbsent || casts.size() != 1 || !graph.node(casts[0]).is("Cast")) return std::nullopt;
+  const ValueId as_float = graph.node(casts[0]).outputs[0];
+  const std::vector<NodeId> products = graph.consumers(as_float);
+  if (products.size() != 1 || !graph.node(products[0]).is("Mul")) return std::nullopt;
+  const Node& product = graph.node(products[0]);
+  const ValueId factor = product.inputs[0] == as_float ? product.inputs[1] : product.inputs[0];
+  const Node* scales = graph.producer(factor);
+  const ValueId x_scale = graph.producer(node.inputs[0])->outputs[1];
+  if (scales == nullptr || !scales->is("Mul")) return std::nullopt;
+  const bool first = scales->inputs[0] == x_scale;
+  if (!first && scales->inputs[1] != x_scale) return std::nullopt;
+  const TensorData* weight_scales = constant(graph, scales->inputs[first ? 1 : 0]);
+  if (weight_scales == nullptr) return std::nullopt;
+  const auto weight = product_weight(emit, node.inputs[1], *weight_scales, input(node, 3));
+  if (!weight) return std::nullopt;
+  note_dynamic(emit);
+  const ValueId y = emit.op("MatMul", {x, *weight});
+  graph.value(y).shape = graph.value(product.outputs[0]).shape;
+  graph.value(y).type = graph.value(product.outputs[0]).type;
+  graph.replace_uses(product.outputs[0], y);
+  // The integer product stays without readers and is removed as dead.
+  return std::vector<ValueId>{node.outputs[0]};
+}
+
+Replacement float_product(Emitter& emit, const Node& node) {
+  ir::Graph& graph = emit.graph();
+  const bool dynamic = node.op == "DynamicQuantizeMatMul";
+  const ValueId x = dynamic
+                        ? node.inputs[0]
+                        : quantised_source(graph, node.inputs[0], node.inputs[2], input(node, 4));
+  const TensorData* scales = constant(graph, node.inputs[dynamic ? 2 : 3]);
+  if (x == kAbsent || scales == nullptr) return std::nullopt;
+  const auto weight = product_weight(emit, node.inputs[1], *scales, input(node, dynamic ? 3 : 5));
+  if (!weight) return std::nullopt;
+  note_dynamic(emit);
+  ValueId y = emit.op("MatMul", {x, *weight});
+  if (const ValueId bias = input(node, dynamic ? 4 : 6); bias != kAbsent) {
+    y = emit.op("Add", {y, bias});
+  }
+  return std::vector<ValueId>{y};
+}
+
+}  // namespace
+
+Replacement expand_quantised(Emitter& emit, const Node& node) {
+  if (node.op == "MatMulNBits") return matmul_n_bits(emit, node);
+  if (node.op == "GatherBlockQuantized") return gather_block_quantised(emit, node);
+  if (node.op == "DequantizeLinear") return dequantise(emit, node);
+  if (node.op == "MatMulInteger") return integer_product(emit, node);
+  return float_product(emit, node);
+}
+
+}  // namespace pocket::onnx_import
