@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Exports the two small trained models of the shared data with the pinned exporter and checks the
-# release build against their expected ids and NLL.
+# build against their expected ids and NLL.
 #   scripts/story_models.sh WEIGHTS_DIR OUT_DIR
 # WEIGHTS_DIR holds stories260K/ and babyllama-tok105/; OUT_DIR gets a Python environment (about
 # 1 GB, PyPI) and the exports. Both lie outside the project.

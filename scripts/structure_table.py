@@ -133,6 +133,29 @@ def unfused(row: dict) -> str:
     return f"{sum(row['unfused'].values())}" + (f" ({kinds})" if kinds else "")
 
 
+def cell(entry: dict, row: dict) -> str:
+    """One pair in one word: the worst error in thousandths, or why there is none."""
+    if "error" in entry:
+        return "tool"
+    if "error" in row:
+        return "refused" if entry["form"] == "no-kv" else "**no**"
+    if "run_error" in row:
+        return "**run**"
+    text = f"{1000 * max(row['whole'], row['chunked']):.1f}"
+    return text if passed(row) else f"**{text}**"
+
+
+def matrix(pairs: list[tuple[dict, dict]]) -> str:
+    """Structures down, forms across: what the long table says, on one screen."""
+    forms = sorted({e["form"] for e, _ in pairs}, key=lambda f: (f != "a", f))
+    cells = {(e["structure"], e["form"]): cell(e, r) for e, r in pairs}
+    names = list(dict.fromkeys(e["structure"] for e, _ in pairs))
+    return "\n".join([
+        "Worst relative L2 error of a row in thousandths; `tool`: its tool cannot make it; empty: not made.", "",
+        "| structure | " + " | ".join(forms) + " |", "|---" + "|--:" * len(forms) + "|",
+        *("| " + " | ".join([name, *(cells.get((name, f), "") for f in forms)]) + " |" for name in names), ""])
+
+
 def passed(row: dict) -> bool:
     return "whole" in row and max(row["whole"], row["chunked"]) <= TOLERANCE
 
@@ -160,10 +183,12 @@ def main() -> int:
 
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = list(pool.map(run, chosen))
+    pairs = list(zip(chosen, rows))
     made = [r for e, r in zip(chosen, rows) if "error" not in e]
     text = "\n".join([
+        *([matrix(pairs)] if len({e["form"] for e in chosen}) > 1 else []),
         "| structure | form | converted | worst relative L2 | chunked prefill | dispatches per layer | operators left unfused |",
-        "|---|---|---|--:|--:|--:|---|", *(line(e, r) for e, r in zip(chosen, rows)), "",
+        "|---|---|---|--:|--:|--:|---|", *(line(e, r) for e, r in pairs), "",
         f"{len(chosen)} pairs: {len(made)} made by their tool, {sum('error' not in r for r in made)} converted, "
         f"{sum(map(passed, made))} within {TOLERANCE:g} of the golden logits.", ""])
     print(text, end="")

@@ -50,7 +50,7 @@ def onnx_rows(file: Path, steps: list[list[int]]) -> np.ndarray:
     past = {}
     for name, value in inputs.items():
         if name.startswith("past"):
-            past[name] = np.zeros([past_dim(dim, file) for dim in value.shape], TYPES[value.type])
+            past[name] = np.zeros(empty_past(value.shape, file), TYPES[value.type])
     rows, done, seen = [], 0, []
     for step in steps:
         total = done + len(step)
@@ -67,16 +67,18 @@ def onnx_rows(file: Path, steps: list[list[int]]) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def past_dim(dim: int | str, file: Path) -> int:
-    """Of an empty cache, batch 1. onnxruntime-genai names even the head's size (`kv_cache_dim`)."""
-    if isinstance(dim, int):
-        return dim
-    if "batch" in dim:
-        return 1
-    if dim != "kv_cache_dim":
-        return 0
-    config = json.loads((file.parent.parent / "source" / "config.json").read_text())
-    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+def empty_past(shape: list[int | str], file: Path) -> list[int]:
+    """Batch 1, no tokens. Exporters give every symbolic dimension a name, and not always a telling one."""
+    symbolic = [i for i, dim in enumerate(shape) if not isinstance(dim, int)]
+    result = [dim if isinstance(dim, int) else 0 for dim in shape]
+    if shape[-1] == "kv_cache_dim":  # onnxruntime-genai names even the head's size
+        config = json.loads((file.parent.parent / "source" / "config.json").read_text())
+        result[-1] = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        symbolic.pop()
+    # Of the two that are left, one is the batch: the one that says so, else the first.
+    batch = next((i for i in symbolic if "batch" in shape[i]), symbolic[0])
+    result[batch] = 1
+    return result
 
 
 def present_of(past: str, outputs: dict) -> str:

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "runtime/program/program.h"
@@ -11,7 +12,7 @@ std::string number(double value) {
   return text;
 }
 
-std::string id_text(TensorId id) { return id == kNone ? "-" : "%" + std::to_string(id); }
+std::string id_text(TensorId id) { return "%" + std::to_string(id); }
 
 std::string type_text(const Tensor& tensor) {
   std::string text = std::string(dtype_name(tensor.dtype)) + "[";
@@ -88,7 +89,10 @@ std::string attributes_text(const Operator& op) {
         if (a.soft_cap != 0.0f) add("soft_cap=" + number(a.soft_cap));
         break;
       }
-      if (!op.weights.empty()) add(norm_kind_name(a.norm));
+      if (std::any_of(op.weights.begin(), op.weights.end(),
+                      [](WeightId id) { return id != kNone; })) {
+        add(norm_kind_name(a.norm));
+      }
       add("rotary=" + std::to_string(a.rotary_dim));
       if (a.interleaved) add("interleaved");
       add("columns=" + std::to_string(a.q_column) + "," + std::to_string(a.k_column) + "," +
@@ -112,7 +116,9 @@ void operator_text(const Program& program, int32_t index, const std::string& pre
   line = "  " + std::string(line.size() < 4 ? 4 - line.size() : 0, ' ') + line + " " +
          op_kind_name(op.kind);
   pad(line, 20);
-  for (const TensorId id : op.inputs) line += id_text(id) + " ";
+  for (const TensorId id : op.inputs) {
+    if (id != kNone) line += id_text(id) + " ";
+  }
   pad(line, 40);
   line += "->";
   for (const TensorId id : op.outputs) {
@@ -120,11 +126,12 @@ void operator_text(const Program& program, int32_t index, const std::string& pre
     line += " " + id_text(id) + " " + type_text(program.tensors[static_cast<size_t>(id)]);
   }
   pad(line, 68);
-  line += attributes_text(op).substr(attributes_text(op).empty() ? 0 : 1);
+  std::string rest = attributes_text(op);
   for (const WeightId id : op.weights) {
     if (id == kNone) continue;
-    line += " " + program.weights[static_cast<size_t>(id)].substr(prefix.size());
+    rest += " " + program.weights[static_cast<size_t>(id)].substr(prefix.size());
   }
+  if (!rest.empty()) line += rest.substr(1);
   while (line.back() == ' ') line.pop_back();
   text += line + "\n";
   if (op.kind != OpKind::rotary_kv) return;
