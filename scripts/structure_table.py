@@ -110,6 +110,7 @@ def entries(zoo: Path, models: bool) -> list[dict]:
 
 def short(text: str, limit: int = 150) -> str:
     text = re.sub(r"\s+", " ", text).replace("|", "\\|")
+    text = re.sub(r"(?<![\w:])/(?:[^/\s]+/)+(?=[^/\s])", "", text)  # folders of this machine
     return text if len(text) <= limit else text[:limit - 3] + "..."
 
 
