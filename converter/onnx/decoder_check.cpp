@@ -68,7 +68,9 @@ void require_language_model(const ir::Graph& graph) {
 void require_decoder(const ir::Graph& graph) {
   require_language_model(graph);
   if (!graph.symbols.contains("tokens")) {
-    fail("the model has a fixed number of tokens; export it with a dynamic sequence length.");
+    fail(
+        "the model has a fixed number of tokens; export it with a dynamic sequence length (task "
+        "text-generation-with-past).");
   }
   if (!graph.states.empty() && !graph.symbols.contains("past")) {
     fail("the model's past has a fixed length; export it with a dynamic past sequence length.");

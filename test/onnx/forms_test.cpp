@@ -189,7 +189,12 @@ TEST_CASE("graphs that are no decoders are refused in a sentence") {
   CHECK_THAT(refusal("pixel_values", {"b", "3", "h", "w"}, 1), Catch::Contains("pixel_values"));
   CHECK_THAT(refusal("encoder_hidden_states", {"b", "s", "64"}, 1), Catch::Contains("encoder"));
   CHECK_THAT(refusal("x", {"b", "s"}, 1), Catch::Contains("no input of token ids"));
-  CHECK_THAT(refusal("input_ids", {"b", "s"}, 7), Catch::Contains("past keys and values"));
+  CHECK_THAT(refusal("input_ids", {"1", "7"}, 7), Catch::Contains("fixed number of tokens"));
+  // Without a past it converts, if nothing is left that could look back without a state.
+  CHECK(refusal("input_ids", {"b", "s"}, 7) == "");
+  CHECK_NOTHROW(onnx_import::require_recognised_states(0));
+  CHECK_THROWS_WITH(onnx_import::require_recognised_states(2),
+                    Catch::Contains("past keys and values and 2 of its operators"));
 }
 
 TEST_CASE("a merged decoder keeps the branch that reads the past") {
