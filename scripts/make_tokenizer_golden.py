@@ -23,6 +23,8 @@ import unicodedata
 import tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from charsmap import charsmap
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 GOLDEN = ROOT / "test" / "golden" / "tokenizer"
@@ -191,35 +193,6 @@ MARK_TO_SPACE = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "
 SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 BYTES, FUSE = {"type": "ByteFallback"}, {"type": "Fuse"}
 STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
-
-
-def charsmap(mapping):
-    """A sentencepiece charsmap: bytes of the trie (u32), a double-array trie (darts-clone), texts that end in NUL."""
-    texts, offsets, trie = bytearray(), {}, {}
-    for key, text in sorted(mapping.items()):
-        if text not in offsets:
-            offsets[text] = len(texts)
-            texts += text.encode() + b"\0"
-        node = trie
-        for byte in key.encode():
-            node = node.setdefault(byte, {})
-        node[0] = offsets[text]
-    units, used, bases, todo = {0: 0}, {0}, set(), [(0, trie)]
-    while todo:
-        at, node = todo.pop()
-        base = next(b for b in range(1, 1 << 21) if (b ^ at) < 1 << 21 and b not in bases and
-                    not any(b ^ label in used for label in node))
-        bases.add(base)
-        units[at] |= (base ^ at) << 10 | (1 << 8 if 0 in node else 0)
-        for label, child in node.items():
-            used.add(base ^ label)
-            if label == 0:
-                units[base] = 1 << 31 | child
-            else:
-                units[base ^ label] = label
-                todo.append((base ^ label, child))
-    array = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
-    return struct.pack("<I", len(array)) + array + bytes(texts)
 
 
 def small_charsmap():

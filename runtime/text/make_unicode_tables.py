@@ -10,13 +10,15 @@ and utf8proc on this machine (Debian 12: PCRE2 10.42 with Unicode 14, utf8proc 2
 """
 import ctypes
 import pathlib
-import struct
 import sys
 
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "scripts"))
+
+from charsmap import charsmap  # noqa: E402
 
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
 SCRIPTS = ("Arabic Armenian Bengali Cyrillic Devanagari Ethiopic Georgian Greek Gujarati Hangul Han Hebrew Hiragana "
@@ -174,35 +176,6 @@ def make_unicode_tables():
     out += [f"    {{0x{a:X}, 0x{b:X}, 0x{to:X}, 0x{then:X}}}," for a, b, to, then in lower_differences()]
     out += ["};", "", "}  // namespace pocket", ""]
     (HERE / "unicode_tables.h").write_text("\n".join(out))
-
-
-def charsmap(mapping):
-    """A sentencepiece charsmap: bytes of the trie (u32), a double-array trie (darts-clone), texts that end in NUL."""
-    texts, offsets, trie = bytearray(), {}, {}
-    for key, text in sorted(mapping.items()):
-        if text not in offsets:
-            offsets[text] = len(texts)
-            texts += text.encode() + b"\0"
-        node = trie
-        for byte in key.encode():
-            node = node.setdefault(byte, {})
-        node[0] = offsets[text]
-    units, used, bases, todo = {0: 0}, {0}, set(), [(0, trie)]
-    while todo:
-        at, node = todo.pop()
-        base = next(b for b in range(1, 1 << 21) if (b ^ at) < 1 << 21 and b not in bases and
-                    not any(b ^ label in used for label in node))
-        bases.add(base)
-        units[at] |= (base ^ at) << 10 | (1 << 8 if 0 in node else 0)
-        for label, child in node.items():
-            used.add(base ^ label)
-            if label == 0:
-                units[base] = 1 << 31 | child
-            else:
-                units[base ^ label] = label
-                todo.append((base ^ label, child))
-    array = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
-    return struct.pack("<I", len(array)) + array + bytes(texts)
 
 
 def late_extends():
