@@ -43,14 +43,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def export_optimum(model_dir: Path, out_dir: Path, dtype: str) -> None:
-    """Environment A. Optimum writes into its own folder: it also leaves files there that we do not keep."""
+def export_optimum(model_dir: Path, out_dir: Path, dtype: str, post_process: bool) -> None:
+    """Environment A. Optimum writes into its own folder: it also leaves files there that we do not keep.
+
+    Its post-processing (tied weights stored once) loads the whole graph beside the model: 20 GB at the Gemma-2B shape.
+    """
     from optimum.exporters.onnx import main_export
 
     work = out_dir / "optimum.tmp"
     try:
         main_export(str(model_dir), output=work, task=TASK, dtype={"float32": "fp32", "float16": "fp16"}[dtype],
-                    local_files_only=True, library_name="transformers", do_validation=dtype == "float32")
+                    local_files_only=True, library_name="transformers", do_validation=dtype == "float32",
+                    no_post_process=not post_process)
         for file in work.glob("model.onnx*"):
             file.replace(out_dir / file.name)
     finally:
@@ -159,11 +163,11 @@ def describe(out_dir: Path, file: Path | None = None) -> dict:
 
 
 def export(model_dir: Path, out_dir: Path, env: str = "a", dtype: str = "float32", external: bool = False,
-           opset: int = 18, command: str = "", extra: dict | None = None) -> dict:
+           opset: int = 18, command: str = "", extra: dict | None = None, post_process: bool = True) -> dict:
     """Exports and writes model.json; returns its contents."""
     out_dir.mkdir(parents=True, exist_ok=True)
     if env == "a":
-        export_optimum(model_dir, out_dir, dtype)
+        export_optimum(model_dir, out_dir, dtype, post_process)
     else:
         export_dynamo(model_dir, out_dir, dtype, opset)
     if external:
