@@ -50,6 +50,8 @@ std::vector<int64_t> Node::integers(const std::string& key, std::vector<int64_t>
        "again.");
 }
 
+ValueId Node::input(size_t index) const { return index < inputs.size() ? inputs[index] : kAbsent; }
+
 bool Node::is(const char* op_name, const char* op_domain) const {
   return op == op_name && domain == op_domain;
 }
@@ -312,6 +314,22 @@ void Graph::verify() const {
     check_read(state.present, "a state");
   }
   (void)order();  // throws on a cycle
+}
+
+bool is_constant(const Graph& graph, ValueId value) {
+  return value != kAbsent && graph.value(value).constant.has_value();
+}
+
+std::optional<double> scalar(const Graph& graph, ValueId value) {
+  if (value == kAbsent) return std::nullopt;
+  const Value& held = graph.value(value);
+  if (held.constant && held.constant->elements() == 1) {
+    return static_cast<double>(held.constant->as_floats().front());
+  }
+  if (held.elements && held.elements->size() == 1 && held.elements->front().is_constant()) {
+    return static_cast<double>(held.elements->front().constant());
+  }
+  return std::nullopt;
 }
 
 }  // namespace pocket::ir

@@ -55,8 +55,9 @@ struct TensorData {
   std::shared_ptr<const void> owner;  // keeps `bytes` alive
   const std::byte* bytes = nullptr;   // little-endian, row-major
   size_t byte_size = 0;
-  // Set for a float matrix that the file holds as integer codes. Then `bytes` is null, `byte_size`
-  // is 0, and the values are read by as_floats() or read_floats().
+  // Set for floats that the file holds as integer codes. Then `bytes` is null, `byte_size` is 0,
+  // and the values are read by as_floats() or read_floats(). The matrix has the same elements in
+  // the same order; a table of more dimensions keeps its own shape.
   std::shared_ptr<const QuantisedMatrix> quantised;
 
   int64_t elements() const;  // product of the shape; Error(bad_input) when negative or too large
@@ -129,6 +130,7 @@ struct Node {
   std::string text(const std::string& name, const std::string& fallback) const;
   std::vector<int64_t> integers(const std::string& name, std::vector<int64_t> fallback = {}) const;
   bool is(const char* op_name, const char* op_domain = "") const;
+  ValueId input(size_t index) const;  // kAbsent where the node has no such input
 };
 
 // A KV cache pair recognised or declared: graph input (past) and graph output (present).
@@ -191,5 +193,9 @@ class Graph {
 };
 
 std::string shape_text(const std::vector<Expr>& shape);  // "[1, tokens, 64]"
+
+bool is_constant(const Graph&, ValueId);
+// The value of a constant with one element, of any numeric type and rank.
+std::optional<double> scalar(const Graph&, ValueId);
 
 }  // namespace pocket::ir

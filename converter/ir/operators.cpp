@@ -13,6 +13,7 @@ namespace {
 constexpr auto S = OperatorClass::shape_computing;
 constexpr auto T = OperatorClass::tensor_computing;
 constexpr const char* kMicrosoft = "com.microsoft";
+constexpr const char* kOwn = "pocket";  // of those that passes make only what import makes too
 
 // clang-format off
 constexpr OperatorInfo kOperators[] = {
@@ -139,6 +140,7 @@ constexpr OperatorInfo kOperators[] = {
     {kMicrosoft, "SimplifiedLayerNormalization", T, 2, 2, 1, 2},
     {kMicrosoft, "SkipLayerNormalization", T, 3, 5, 1, 4},
     {kMicrosoft, "SkipSimplifiedLayerNormalization", T, 3, 4, 1, 4},
+    {kOwn, "Choose",            T, 3, 3, 1, 1},
 };
 // clang-format on
 

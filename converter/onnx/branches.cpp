@@ -1,5 +1,6 @@
 #include "converter/onnx/branches.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -170,13 +171,40 @@ bool has_branches(const onnx::GraphProto& graph) {
   return false;
 }
 
-void add_node(google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, const std::string& op,
-              const std::vector<std::string>& inputs, const std::string& output) {
+using Dims = google::protobuf::RepeatedField<int64_t>;
+using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
+
+// The dimensions of a constant that has some; null for any other value.
+const Dims* constant_dims(const onnx::GraphProto& graph, const Nodes& nodes,
+                          const std::string& name) {
+  for (const onnx::TensorProto& tensor : graph.initializer()) {
+    if (tensor.name() == name) return &tensor.dims();
+  }
+  for (const onnx::NodeProto& node : nodes) {
+    if (node.op_type() != "Constant" || node.output_size() != 1 || node.output(0) != name) continue;
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      if (attribute.has_t()) return &attribute.t().dims();
+    }
+  }
+  return nullptr;
+}
+
+// True when both are constants that differ in their first dimension alone.
+bool are_tables(const onnx::GraphProto& graph, const Nodes& nodes, const std::string& a,
+                const std::string& b) {
+  const Dims *x = constant_dims(graph, nodes, a), *y = constant_dims(graph, nodes, b);
+  return x != nullptr && y != nullptr && x->size() == y->size() && x->size() > 1 &&
+         x->Get(0) != y->Get(0) && std::equal(x->begin() + 1, x->end(), y->begin() + 1);
+}
+
+onnx::NodeProto& add_node(Nodes& nodes, const std::string& op,
+                          const std::vector<std::string>& inputs, const std::string& output) {
   onnx::NodeProto* node = nodes.Add();
   node->set_op_type(op);
   node->set_name(output);
   for (const std::string& input : inputs) node->add_input(input);
   node->add_output(output);
+  return *node;
 }
 
 }  // namespace
@@ -195,7 +223,7 @@ void resolve_branches(onnx::ModelProto& model, const ConditionFolder& fold,
     const std::optional<bool> choice = choice_of(graph, graph.node(at), fold, notes);
     const std::string prefix =
         (node.name().empty() ? "If" : node.name()) + "_" + std::to_string(count) + "/";
-    google::protobuf::RepeatedPtrField<onnx::NodeProto> nodes;
+    Nodes nodes;
     for (int k = 0; k < at; ++k) nodes.Add()->Swap(graph.mutable_node(k));
     Inliner inliner(graph, nodes);
     std::vector<std::string> taken[2];
@@ -211,10 +239,14 @@ void resolve_branches(onnx::ModelProto& model, const ConditionFolder& fold,
     for (int k = 0; k < node.output_size(); ++k) {
       if (node.output(k).empty()) continue;
       const auto index = static_cast<size_t>(k);
-      if (choice)
+      if (choice) {
         add_node(nodes, "Identity", {taken[*choice ? 0 : 1][index]}, node.output(k));
-      else
-        add_node(nodes, "Where", {node.input(0), taken[0][index], taken[1][index]}, node.output(k));
+        continue;
+      }
+      const bool tables = are_tables(graph, nodes, taken[0][index], taken[1][index]);
+      add_node(nodes, tables ? "Choose" : "Where",
+               {node.input(0), taken[0][index], taken[1][index]}, node.output(k))
+          .set_domain(tables ? "pocket" : "");
     }
     for (int k = at + 1; k < graph.node_size(); ++k) nodes.Add()->Swap(graph.mutable_node(k));
     graph.mutable_node()->Swap(&nodes);

@@ -18,7 +18,9 @@ using ConditionFolder = std::function<std::optional<bool>(const std::string& val
 // Replaces every If of the model's graph, nested ones included. A condition that is an input of the
 // graph ("use_cache_branch") takes the branch that reads the past, and the input becomes a
 // constant. A condition that does not fold keeps both branches: each output becomes
-// Where(condition, then, else). Throws Error(bad_input) for Loop and Scan-like nesting without end.
+// Where(condition, then, else), or pocket.Choose where both are constant tables of different
+// lengths (reference/pocket_ops.h; the rotary tables of models with a short and a long context).
+// Throws Error(bad_input) for Loop and Scan-like nesting without end.
 void resolve_branches(onnx::ModelProto&, const ConditionFolder&, std::vector<std::string>& notes);
 
 }  // namespace pocket::onnx_import

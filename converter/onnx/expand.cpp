@@ -77,7 +77,7 @@ void replace(Expansion& expansion, NodeId id, const std::vector<ValueId>& made) 
 bool needs_work(const ir::Graph& graph) {
   for (const NodeId id : graph.order()) {
     const Node& node = graph.node(id);
-    if (table().contains({node.domain, node.op})) return true;
+    if (table().contains({node.domain, node.op}) || node.is("Choose", "pocket")) return true;
   }
   return false;
 }
@@ -111,6 +111,7 @@ int expand_operators(ir::Graph& graph, std::vector<std::string>* notes) {
     }
     graph.remove_dead();
   }
+  count += expand_choices(expansion);
   count += tidy(expansion);
   graph.verify();
   if (notes != nullptr) {

@@ -37,6 +37,10 @@ ir::ValueId rotate(Emitter&, ir::ValueId heads, int64_t width, ir::ValueId cosin
 // Rows of a table by positions [tokens] or [batch, tokens], as [batch or 1, 1, tokens, pairs].
 ir::ValueId rotary_rows(Emitter&, ir::ValueId table, ir::ValueId positions);
 
+// Rows of a table that a condition chooses (pocket.Choose). Throws Error(bad_input) where something
+// else reads such a table.
+int expand_choices(Expansion&);
+
 // Removes what expansions and exporters leave between a state and its user: a packed pair taken
 // apart again, empty operands of Concat, casts of indices, the older Softmax over several axes.
 int tidy(Expansion&);

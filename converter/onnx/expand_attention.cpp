@@ -20,10 +20,6 @@ using ir::ValueId;
 
 namespace {
 
-ValueId input(const Node& node, size_t index) {
-  return index < node.inputs.size() ? node.inputs[index] : kAbsent;
-}
-
 int64_t count_of(Emitter& emit, const Node& node, const char* attribute) {
   const int64_t count = node.integer(attribute, 0);
   if (count < 1 || count > 1 << 20) emit.fail(std::string("has an impossible ") + attribute);
@@ -124,7 +120,7 @@ Replacement packed_attention(Emitter& emit, const Node& node) {
   Core core;
   core.heads = core.kv_heads = count_of(emit, node, "num_heads");
   if (node.integer("do_rotary", 0) != 0) emit.fail("rotates (do_rotary), which is unsupported");
-  if (node.integer("past_present_share_buffer", 0) != 0 || input(node, 6) != kAbsent) {
+  if (node.integer("past_present_share_buffer", 0) != 0 || node.input(6) != kAbsent) {
     emit.fail("shares the buffer of past and present, which is unsupported");
   }
   const ValueId x = node.inputs[0];
@@ -138,7 +134,7 @@ Replacement packed_attention(Emitter& emit, const Node& node) {
     emit.fail("has impossible sizes of queries, keys and values");
   }
   ValueId rows = emit.op("MatMul", {x, node.inputs[1]});
-  if (input(node, 2) != kAbsent) rows = emit.op("Add", {rows, node.inputs[2]});
+  if (node.input(2) != kAbsent) rows = emit.op("Add", {rows, node.inputs[2]});
   std::vector<Expr> shape = expansion.shape(x);
   shape.back() = Expr(all);
   emit.graph().value(rows).shape = shape;
@@ -148,14 +144,14 @@ Replacement packed_attention(Emitter& emit, const Node& node) {
   core.k = emit.split_heads(rows, sizes[0], core.heads, core.width);
   core.v = emit.split_heads(rows, sizes[0] + sizes[1], core.heads, core.value_width);
   Expr past(0);
-  if (const ValueId packed = input(node, 4); packed != kAbsent) {
+  if (const ValueId packed = node.input(4); packed != kAbsent) {
     past = expansion.shape(packed).at(3);
     core.k = with_past(emit, half_of(emit, packed, 0), core.k);
     core.v = with_past(emit, half_of(emit, packed, 1), core.v);
   }
   core.scale = scale_of(node, core.width);
-  if (input(node, 5) != kAbsent) core.additive.push_back(node.inputs[5]);
-  if (input(node, 3) != kAbsent) add_key_mask(emit, node, node.inputs[3], past + tokens, core);
+  if (node.input(5) != kAbsent) core.additive.push_back(node.inputs[5]);
+  if (node.input(3) != kAbsent) add_key_mask(emit, node, node.inputs[3], past + tokens, core);
   if (node.integer("unidirectional", 0) != 0) core.allowed.push_back(emit.causal(past, tokens, 0));
   std::vector<ValueId> made{attend(emit, core)};
   if (node.outputs.size() > 1 && expansion.used(node.outputs[1])) {
@@ -178,15 +174,15 @@ Replacement multi_head_attention(Emitter& emit, const Node& node) {
   Expansion& expansion = emit.expansion();
   Core core;
   core.heads = core.kv_heads = count_of(emit, node, "num_heads");
-  if (input(node, 8) != kAbsent || input(node, 9) != kAbsent) {
+  if (node.input(8) != kAbsent || node.input(9) != kAbsent) {
     emit.fail("shares the buffer of past and present, which is unsupported");
   }
-  const ValueId q = node.inputs[0], k = input(node, 1), v = input(node, 2);
+  const ValueId q = node.inputs[0], k = node.input(1), v = node.input(2);
   if (k == kAbsent || v == kAbsent || expansion.shape(q).size() != 3) {
     emit.fail("packs queries, keys and values, which is unsupported");
   }
   core.type = emit.graph().value(q).type;
-  const ValueId bias = input(node, 3);
+  const ValueId bias = node.input(3);
   const int64_t q_width = expansion.number(q, 2);
   core.width = q_width / core.heads;
   core.q = emit.split_heads(biased(emit, q, bias, 0, q_width), 0, core.heads, core.width);
@@ -206,17 +202,17 @@ Replacement multi_head_attention(Emitter& emit, const Node& node) {
     rows = expansion.shape(k)[1];
   }
   Expr past(0);
-  if ((input(node, 6) == kAbsent) != (input(node, 7) == kAbsent)) {
+  if ((node.input(6) == kAbsent) != (node.input(7) == kAbsent)) {
     emit.fail("has a past of keys or of values but not of both");
   }
-  if (input(node, 6) != kAbsent) {
+  if (node.input(6) != kAbsent) {
     past = expansion.shape(node.inputs[6]).at(2);
     core.k = with_past(emit, node.inputs[6], core.k);
     core.v = with_past(emit, node.inputs[7], core.v);
   }
   core.scale = scale_of(node, core.width);
-  if (input(node, 5) != kAbsent) core.additive.push_back(node.inputs[5]);
-  if (input(node, 4) != kAbsent) add_key_mask(emit, node, node.inputs[4], past + rows, core);
+  if (node.input(5) != kAbsent) core.additive.push_back(node.inputs[5]);
+  if (node.input(4) != kAbsent) add_key_mask(emit, node, node.inputs[4], past + rows, core);
   if (node.integer("unidirectional", 0) != 0) {
     // The last row sees everything.
     const Expr tokens = expansion.shape(q)[1];
@@ -227,8 +223,8 @@ Replacement multi_head_attention(Emitter& emit, const Node& node) {
 
 void refuse_group_query_options(Emitter& emit, const Node& node) {
   if (node.integer("smooth_softmax", 0) > 0) emit.fail("uses smooth_softmax, which is unsupported");
-  if (input(node, 11) != kAbsent) emit.fail("uses head_sink, which is unsupported");
-  if (input(node, 12) != kAbsent || input(node, 13) != kAbsent ||
+  if (node.input(11) != kAbsent) emit.fail("uses head_sink, which is unsupported");
+  if (node.input(12) != kAbsent || node.input(13) != kAbsent ||
       node.text("k_quant_type", "NONE") != "NONE" || node.text("v_quant_type", "NONE") != "NONE") {
     emit.fail("keeps a quantised cache, which is unsupported");
   }
@@ -254,7 +250,7 @@ Replacement group_query_attention(Emitter& emit, const Node& node) {
   if (core.heads % core.kv_heads != 0) emit.fail("has an impossible kv_num_heads");
   const ValueId query = node.inputs[0];
   core.type = emit.graph().value(query).type;
-  const bool packed = input(node, 1) == kAbsent;
+  const bool packed = node.input(1) == kAbsent;
   const int64_t all = expansion.number(query, 2);
   core.width = core.value_width = all / (packed ? core.heads + 2 * core.kv_heads : core.heads);
   core.q = emit.split_heads(query, 0, core.heads, core.width);
@@ -264,20 +260,20 @@ Replacement group_query_attention(Emitter& emit, const Node& node) {
                               core.width);
   } else {
     core.k = emit.split_heads(node.inputs[1], 0, core.kv_heads, core.width);
-    core.v = emit.split_heads(input(node, 2), 0, core.kv_heads, core.width);
+    core.v = emit.split_heads(node.input(2), 0, core.kv_heads, core.width);
   }
   const Expr tokens = expansion.shape(query).at(1);
-  const ValueId past_keys = input(node, 3), past_values = input(node, 4);
+  const ValueId past_keys = node.input(3), past_values = node.input(4);
   const Expr past = past_keys == kAbsent ? Expr(0) : expansion.shape(past_keys).at(2);
-  core.q = normalised(emit, node, core.q, input(node, 14));
-  core.k = normalised(emit, node, core.k, input(node, 15));
+  core.q = normalised(emit, node, core.q, node.input(14));
+  core.k = normalised(emit, node, core.k, node.input(15));
   if (node.integer("do_rotary", 0) != 0) {
-    const ValueId cosines = input(node, 7), sines = input(node, 8);
+    const ValueId cosines = node.input(7), sines = node.input(8);
     if (cosines == kAbsent || sines == kAbsent) emit.fail("rotates without tables");
     const int64_t pairs = expansion.number(cosines, 1);
     const bool interleaved = node.integer("rotary_interleaved", 0) != 0;
     const ValueId positions =
-        input(node, 9) == kAbsent ? emit.positions(past, tokens) : node.inputs[9];
+        node.input(9) == kAbsent ? emit.positions(past, tokens) : node.inputs[9];
     const ValueId c = rotary_rows(emit, cosines, positions);
     const ValueId s = rotary_rows(emit, sines, positions);
     core.q = rotate(emit, core.q, core.width, c, s, pairs, interleaved);
@@ -287,7 +283,7 @@ Replacement group_query_attention(Emitter& emit, const Node& node) {
   core.v = with_past(emit, past_values, core.v);
   core.scale = scale_of(node, core.width);
   core.soft_cap = static_cast<double>(node.real("softcap", 0.0f));
-  if (input(node, 10) != kAbsent) core.additive.push_back(node.inputs[10]);
+  if (node.input(10) != kAbsent) core.additive.push_back(node.inputs[10]);
   if (node.integer("causal", 1) == 0) emit.fail("is not causal, which is unsupported");
   core.allowed.push_back(
       emit.causal(past, tokens, std::max<int64_t>(node.integer("local_window_size", -1), 0)));
@@ -300,7 +296,7 @@ Replacement standard_attention(Emitter& emit, const Node& node) {
   const bool causal = node.integer("is_causal", 0) != 0;
   const int64_t window = std::max<int64_t>(node.integer("left_window_size", -1) + 1, 0);
   const bool looks_ahead = node.integer("right_window_size", -1) >= 0 || (window > 0 && !causal);
-  if (scores_read || looks_ahead || input(node, 6) != kAbsent) {
+  if (scores_read || looks_ahead || node.input(6) != kAbsent) {
     return std::nullopt;  // runs as it stands
   }
   Core core;
@@ -327,15 +323,15 @@ Replacement standard_attention(Emitter& emit, const Node& node) {
   if (core.kv_heads < 1 || core.heads % core.kv_heads != 0) emit.fail("has impossible heads");
   const Expr tokens = expansion.shape(q)[by_head ? 2 : 1];
   Expr columns = expansion.shape(k)[by_head ? 2 : 1], past(0);
-  if (input(node, 4) != kAbsent) {
+  if (node.input(4) != kAbsent) {
     past = expansion.shape(node.inputs[4]).at(2);
     columns = past + columns;
     core.k = with_past(emit, node.inputs[4], core.k);
-    core.v = with_past(emit, input(node, 5), core.v);
+    core.v = with_past(emit, node.input(5), core.v);
   }
   core.scale = scale_of(node, core.width);
   core.soft_cap = static_cast<double>(node.real("softcap", 0.0f));
-  if (const ValueId mask = input(node, 3); mask != kAbsent) {
+  if (const ValueId mask = node.input(3); mask != kAbsent) {
     const Expr width = expansion.shape(mask).back();
     if (!(width == columns) && !(width == Expr(1))) return std::nullopt;  // padded inside
     const bool boolean = emit.graph().value(mask).type == ElementType::boolean;

@@ -20,10 +20,6 @@ using ir::ValueId;
 
 namespace {
 
-ValueId input(const Node& node, size_t index) {
-  return index < node.inputs.size() ? node.inputs[index] : kAbsent;
-}
-
 const TensorData* constant(const ir::Graph& graph, ValueId id) {
   if (id == kAbsent || !graph.value(id).constant) return nullptr;
   return &*graph.value(id).constant;
@@ -73,7 +69,7 @@ CodeLayout layout_of(Emitter& emit, int64_t bits) {
 }
 
 Replacement matmul_n_bits(Emitter& emit, const Node& node) {
-  if (input(node, 4) != kAbsent) {
+  if (node.input(4) != kAbsent) {
     emit.fail("reorders its columns (g_idx), which is unsupported: quantise without act_order");
   }
   const int64_t k = node.integer("K", 0), n = node.integer("N", 0);
@@ -96,7 +92,7 @@ Replacement matmul_n_bits(Emitter& emit, const Node& node) {
     matrix.column_block = block;
     matrix.scales = need_constant(emit, node.inputs[2], "scales");
     matrix.default_zero = static_cast<float>(1 << (bits - 1));
-    if (const ValueId zeros = input(node, 3); zeros != kAbsent) {
+    if (const ValueId zeros = node.input(3); zeros != kAbsent) {
       const TensorData& given = need_constant(emit, zeros, "zero points");
       if (ir::is_float_type(given.type)) {
         matrix.zeros = given;
@@ -110,47 +106,77 @@ Replacement matmul_n_bits(Emitter& emit, const Node& node) {
     it->second = quantised_constant(emit, name + "/weight", type, std::move(matrix));
   }
   ValueId y = emit.op("MatMul", {node.inputs[0], emit.transpose(it->second, {1, 0})});
-  if (input(node, 5) != kAbsent) y = emit.op("Add", {y, node.inputs[5]});
+  if (node.input(5) != kAbsent) y = emit.op("Add", {y, node.inputs[5]});
   return std::vector<ValueId>{y};
+}
+
+// The blocks of a table of any rank: the dimensions up to the quantised one are the rows of a
+// matrix and the others its columns, or all but the last when that is the quantised one. False
+// when blocks end inside rows of several leading indices.
+bool set_table_geometry(const std::vector<int64_t>& shape, size_t quantised, int64_t block,
+                        ir::QuantisedMatrix& matrix) {
+  const auto count = [&](size_t first, size_t last) {
+    int64_t elements = 1;
+    for (size_t d = first; d < last; ++d) elements *= shape[d];
+    return elements;
+  };
+  const bool last = quantised + 1 == shape.size();
+  const size_t split = last ? quantised : quantised + 1;
+  matrix.rows = count(0, split);
+  matrix.columns = count(split, shape.size());
+  matrix.code_stride = matrix.columns;
+  (last ? matrix.column_block : matrix.row_block) = block;
+  return last || shape[quantised] % block == 0 || count(0, quantised) == 1;
 }
 
 Replacement gather_block_quantised(Emitter& emit, const Node& node) {
   const TensorData* data = constant(emit.graph(), node.inputs[0]);
   const TensorData* scales = constant(emit.graph(), node.inputs[2]);
-  if (data == nullptr || scales == nullptr || data->shape.size() != 2 ||
-      scales->shape.size() != 2) {
-    return std::nullopt;
-  }
+  if (data == nullptr || scales == nullptr || data->shape.empty()) return std::nullopt;
+  const auto rank = static_cast<int64_t>(data->shape.size());
+  const auto axis_of = [&](const char* name, int64_t fallback) {
+    const int64_t axis = node.integer(name, fallback);
+    if (axis < -rank || axis >= rank) emit.fail(std::string("has an impossible ") + name);
+    return axis < 0 ? axis + rank : axis;
+  };
+  const int64_t quantised = axis_of("quantize_axis", 1), gathered = axis_of("gather_axis", 0);
+  if (quantised == gathered) emit.fail("gathers along its quantize_axis, which is unsupported");
+  const int64_t block = node.integer("block_size", 128);
   const bool bytes = data->type == ElementType::u8;
   const CodeLayout layout =
       bytes ? layout_of(emit, node.integer("bits", 4)) : CodeLayout{data->type, 1};
-  const int64_t axis = node.integer("quantize_axis", 1), gathered = node.integer("gather_axis", 0);
-  if ((axis != 1 && axis != -1) || (gathered != 0 && gathered != -2)) return std::nullopt;
+  std::vector<int64_t> shape = data->shape;
+  shape.back() *= layout.per_byte;
+  std::vector<int64_t> blocks = shape;
+  int64_t& along = blocks[static_cast<size_t>(quantised)];
+  if (block < 1) emit.fail("has an impossible block_size");
+  along = (along + block - 1) / block;
+  if (scales->shape != blocks) emit.fail("has scales of another shape");
   const std::string name = emit.graph().value(node.inputs[0]).name;
   const auto [it, fresh] = emit.expansion().shared.try_emplace(
-      shared_key("gather", node, 0, {node.integer("block_size", 128), node.integer("bits", 4)}));
+      shared_key("gather", node, 0, {block, node.integer("bits", 4), quantised}));
   if (fresh) {
     ir::QuantisedMatrix matrix;
-    matrix.rows = data->shape[0];
-    matrix.columns = data->shape[1] * layout.per_byte;
+    if (!set_table_geometry(shape, static_cast<size_t>(quantised), block, matrix)) {
+      emit.fail("has blocks of " + std::to_string(block) + " that do not divide the " +
+                std::to_string(shape[static_cast<size_t>(quantised)]) + " indices of its axis");
+    }
     matrix.codes = bytes ? reinterpreted(*data, layout.type) : *data;
-    matrix.code_stride = matrix.columns;
-    matrix.column_block = node.integer("block_size", 128);
     matrix.scales = *scales;
     matrix.default_zero =
         bytes ? static_cast<float>(layout.type == ElementType::u4 ? 8 : 128) : 0.0f;
-    if (matrix.column_block < 1 || matrix.column_blocks() != scales->shape[1]) {
-      emit.fail("has scales of another shape");
-    }
-    if (const ValueId zeros = input(node, 3); zeros != kAbsent) {
+    if (const ValueId zeros = node.input(3); zeros != kAbsent) {
       const TensorData& given = need_constant(emit, zeros, "zero points");
-      const int64_t blocks = matrix.column_blocks();
+      const int64_t columns = matrix.column_blocks();
       matrix.zeros = bytes ? reinterpreted(given, layout.type) : given;
-      matrix.zero_stride = (blocks + layout.per_byte - 1) / layout.per_byte * layout.per_byte;
+      matrix.zero_stride = (columns + layout.per_byte - 1) / layout.per_byte * layout.per_byte;
     }
-    it->second = quantised_constant(emit, name + "/table", scales->type, std::move(matrix));
+    TensorData table = TensorData::from_quantised(scales->type, std::move(matrix));
+    table.shape = shape;
+    it->second = emit.graph().add_constant(name + "/table", std::move(table));
   }
-  return std::vector<ValueId>{emit.op("Gather", {it->second, node.inputs[1]})};
+  return std::vector<ValueId>{
+      emit.op("Gather", {it->second, node.inputs[1]}, {{"axis", gathered}})};
 }
 
 // Codes with scales for all, per index of an axis, or per block of an axis.
@@ -196,8 +222,8 @@ Replacement dequantise(Emitter& emit, const Node& node) {
   const ValueId source = gather == nullptr ? node.inputs[0] : gather->inputs[0];
   const TensorData* codes = constant(graph, source);
   const TensorData* scales = constant(graph, node.inputs[1]);
-  const TensorData* zeros = constant(graph, input(node, 2));
-  if (codes == nullptr || scales == nullptr || (input(node, 2) != kAbsent && zeros == nullptr)) {
+  const TensorData* zeros = constant(graph, node.input(2));
+  if (codes == nullptr || scales == nullptr || (node.input(2) != kAbsent && zeros == nullptr)) {
     return std::nullopt;
   }
   // Behind a Gather the axes no longer are those of the codes.
@@ -208,7 +234,7 @@ Replacement dequantise(Emitter& emit, const Node& node) {
   const std::string name = graph.value(source).name;
   const auto [it, fresh] = emit.expansion().shared.try_emplace(
       "dequantised " + std::to_string(source) + " " + std::to_string(node.inputs[1]) + " " +
-      std::to_string(input(node, 2)) + " " + std::to_string(node.integer("axis", 1)) + " " +
+      std::to_string(node.input(2)) + " " + std::to_string(node.integer("axis", 1)) + " " +
       std::to_string(node.integer("block_size", 0)));
   if (fresh) {
     it->second = quantised_constant(emit, name + "/weight", scales->type, *std::move(matrix));
@@ -268,7 +294,7 @@ void note_dynamic(Emitter& emit) {
 // codes of x -> MatMulInteger -> Cast -> Mul (scale of x * scales of w); the Mul is replaced.
 Replacement integer_product(Emitter& emit, const Node& node) {
   ir::Graph& graph = emit.graph();
-  const ValueId x = quantised_source(graph, node.inputs[0], kAbsent, input(node, 2));
+  const ValueId x = quantised_source(graph, node.inputs[0], kAbsent, node.input(2));
   const std::vector<NodeId> casts = graph.consumers(node.outputs[0]);
   if (x == kAbsent || casts.size() != 1 || !graph.node(casts[0]).is("Cast")) return std::nullopt;
   const ValueId as_float = graph.node(casts[0]).outputs[0];
@@ -283,7 +309,7 @@ Replacement integer_product(Emitter& emit, const Node& node) {
   if (!first && scales->inputs[1] != x_scale) return std::nullopt;
   const TensorData* weight_scales = constant(graph, scales->inputs[first ? 1 : 0]);
   if (weight_scales == nullptr) return std::nullopt;
-  const auto weight = product_weight(emit, node.inputs[1], *weight_scales, input(node, 3));
+  const auto weight = product_weight(emit, node.inputs[1], *weight_scales, node.input(3));
   if (!weight) return std::nullopt;
   note_dynamic(emit);
   const ValueId y = emit.op("MatMul", {x, *weight});
@@ -299,14 +325,14 @@ Replacement float_product(Emitter& emit, const Node& node) {
   const bool dynamic = node.op == "DynamicQuantizeMatMul";
   const ValueId x = dynamic
                         ? node.inputs[0]
-                        : quantised_source(graph, node.inputs[0], node.inputs[2], input(node, 4));
+                        : quantised_source(graph, node.inputs[0], node.inputs[2], node.input(4));
   const TensorData* scales = constant(graph, node.inputs[dynamic ? 2 : 3]);
   if (x == kAbsent || scales == nullptr) return std::nullopt;
-  const auto weight = product_weight(emit, node.inputs[1], *scales, input(node, dynamic ? 3 : 5));
+  const auto weight = product_weight(emit, node.inputs[1], *scales, node.input(dynamic ? 3 : 5));
   if (!weight) return std::nullopt;
   note_dynamic(emit);
   ValueId y = emit.op("MatMul", {x, *weight});
-  if (const ValueId bias = input(node, dynamic ? 4 : 6); bias != kAbsent) {
+  if (const ValueId bias = node.input(dynamic ? 4 : 6); bias != kAbsent) {
     y = emit.op("Add", {y, bias});
   }
   return std::vector<ValueId>{y};

@@ -1,7 +1,8 @@
 // Before: table, ids -> Gather -> (Mul scale) -+
 //         positions table, positions -> Gather +-> Add -> y
 // After:  ids, table, positions table, positions -> pocket.Embed {scale, position_offset} -> y
-// The learned positions are optional; what indexes them is proven to be past + t + offset.
+// The learned positions are optional; what indexes them is proven to be past + t + offset. Where
+// they are added to something else (a projection of the tokens' rows) they are an Embed alone.
 #include "converter/passes/match.h"
 #include "converter/passes/prove.h"
 #include "converter/passes/rewrites.h"
@@ -79,6 +80,27 @@ std::optional<Node> with_positions(const Graph& graph, const Node& sum, const Pr
   return std::nullopt;
 }
 
+// Rows of learned positions that are added to what does not depend on positions alone.
+std::optional<Node> positions_alone(const Graph& graph, const Node& gather,
+                                    const ProofScope& scope) {
+  if (!gather.is("Gather") || !used_once(graph, gather.outputs[0])) return std::nullopt;
+  const ValueId out = gather.outputs[0];
+  const Node& sum = graph.node(only_reader(graph, out));
+  const auto rows = lookup(graph, out);
+  if (!rows || !sum.is("Add") || !same_shape(graph, out, sum.outputs[0]) ||
+      depends_on_positions_only(graph, sum.outputs[0])) {
+    return std::nullopt;
+  }
+  const auto offset = prove_positions(graph, rows->indices, scope);
+  if (!offset || *offset < 0) return std::nullopt;
+  Node embed;
+  embed.name = gather.name;
+  embed.op = "Embed";
+  embed.inputs = {kAbsent, kAbsent, rows->table, rows->indices};
+  embed.attributes = {{"scale", 1.0f}, {"position_offset", *offset}};
+  return embed;
+}
+
 int rewrite(Graph& graph, ValueId out, Node embed) {
   if (!has_shape(graph, out)) return 0;
   const std::vector<Expr> shape = *graph.value(out).shape;
@@ -104,7 +126,12 @@ int fuse_embedding(PassContext& context) {
     const ValueId out = graph.node(*id).outputs[0];
     if (!graph.node(*id).is("Mul") && !graph.node(*id).is("Gather")) continue;
     const auto tokens = token_lookup(graph, out);
-    if (tokens) hits += rewrite(graph, out, embed_node(graph.node(*id).name, *tokens));
+    if (tokens) {
+      hits += rewrite(graph, out, embed_node(graph.node(*id).name, *tokens));
+      continue;
+    }
+    auto positions = positions_alone(graph, graph.node(*id), context.scope());
+    if (positions) hits += rewrite(graph, out, std::move(*positions));
   }
   return hits;
 }

@@ -2,8 +2,10 @@
 //                 x ----------------------------------------------> Mul | Div --------------+-> n
 //                 n -> Mul weight
 // Before (layer): x -> Sub (ReduceMean x) -> the same -> Mul weight -> Add bias
-// Before (operator): LayerNormalization | SimplifiedLayerNormalization | RMSNormalization
+// Before (operator): LayerNormalization | SimplifiedLayerNormalization | RMSNormalization, which
+//                 make a layer norm too where x is Sub (ReduceMean x)
 // After:          x -> pocket.Norm {weight, bias; kind, epsilon}
+//                 -> Mul weight -> Add bias where heads have weights of their own: [heads, width]
 #include <algorithm>
 
 #include "converter/passes/match.h"
@@ -21,6 +23,7 @@ namespace {
 
 struct NormMatch {
   ValueId x = kAbsent, weight = kAbsent, bias = kAbsent, out = kAbsent;
+  ValueId wide_weight = kAbsent, wide_bias = kAbsent;  // of more dimensions than the norm has
   std::string kind;
   float epsilon = 0;
 };
@@ -76,6 +79,14 @@ std::optional<RootMeanSquare> inverse_root(const Graph& graph, ValueId value) {
   return std::nullopt;
 }
 
+// A centred x makes an rms norm a layer norm.
+void take_centred(const Graph& graph, NormMatch& match) {
+  const Node* centred = made_by(graph, match.x, "Sub");
+  if (centred == nullptr || mean_of(graph, centred->inputs[1]) != centred->inputs[0]) return;
+  match.x = centred->inputs[0];
+  match.kind = "layer";
+}
+
 // x * inverse or x / root: the normalised value before weight and bias.
 std::optional<NormMatch> normalised(const Graph& graph, const Node& node) {
   std::optional<RootMeanSquare> found;
@@ -95,13 +106,7 @@ std::optional<NormMatch> normalised(const Graph& graph, const Node& node) {
   match.epsilon = found->epsilon;
   match.kind = "rms";
   match.out = node.outputs[0];
-  // A centred x makes it a layer norm.
-  if (const Node* centred = made_by(graph, match.x, "Sub")) {
-    if (mean_of(graph, centred->inputs[1]) == centred->inputs[0]) {
-      match.x = centred->inputs[0];
-      match.kind = "layer";
-    }
-  }
+  take_centred(graph, match);
   return match;
 }
 
@@ -135,6 +140,19 @@ std::optional<NormMatch> decomposed(const Graph& graph, const Node& node) {
   return match;
 }
 
+// A constant that broadcasts to `value` without making it larger.
+bool is_broadcast_constant(const Graph& graph, ValueId constant, ValueId value) {
+  if (!is_constant(graph, constant) || !has_shape(graph, value)) return false;
+  const std::vector<int64_t>& own = graph.value(constant).constant->shape;
+  const std::vector<Expr>& shape = *graph.value(value).shape;
+  if (own.size() > shape.size()) return false;
+  const size_t shift = shape.size() - own.size();
+  for (size_t d = 0; d < own.size(); ++d) {
+    if (own[d] != 1 && !(shape[shift + d] == Expr(own[d]))) return false;
+  }
+  return true;
+}
+
 std::optional<NormMatch> single_operator(const Graph& graph, const Node& node) {
   const bool layer = node.is("LayerNormalization");
   const bool rms = node.is("SimplifiedLayerNormalization") || node.is("RMSNormalization") ||
@@ -153,12 +171,20 @@ std::optional<NormMatch> single_operator(const Graph& graph, const Node& node) {
   match.x = node.inputs[0];
   match.weight = node.inputs.size() > 1 ? node.inputs[1] : kAbsent;
   match.bias = node.inputs.size() > 2 ? node.inputs[2] : kAbsent;
+  bool wide = false;
   for (const ValueId vector : {match.weight, match.bias}) {
-    if (vector != kAbsent && !is_vector_constant(graph, vector, *width)) return std::nullopt;
+    if (vector == kAbsent || is_vector_constant(graph, vector, *width)) continue;
+    if (!is_broadcast_constant(graph, vector, match.x)) return std::nullopt;
+    wide = true;
+  }
+  if (wide) {
+    std::swap(match.weight, match.wide_weight);
+    std::swap(match.bias, match.wide_bias);
   }
   match.out = node.outputs[0];
   match.kind = layer ? "layer" : "rms";
   match.epsilon = node.real("epsilon", 1e-5f);
+  if (rms) take_centred(graph, match);
   return match;
 }
 
@@ -167,6 +193,18 @@ bool adds_nothing(const Graph& graph, ValueId bias) {
   if (bias == kAbsent) return true;
   const std::vector<float> values = graph.value(bias).constant->as_floats();
   return std::all_of(values.begin(), values.end(), [](float x) { return x == 0.0f; });
+}
+
+// x combined with a constant, under the shape of x.
+ValueId emit_combined(Graph& graph, const std::string& name, const char* op, ValueId x,
+                      ValueId constant) {
+  Node node;
+  node.name = name;
+  node.op = op;
+  node.inputs = {x, constant};
+  const ValueId out = graph.add_output(graph.add_node(std::move(node)), name, ir::ElementType::f32);
+  graph.value(out).shape = graph.value(x).shape;
+  return out;
 }
 
 }  // namespace
@@ -185,7 +223,15 @@ int fuse_norm(PassContext& context) {
     const ValueId bias = adds_nothing(graph, match->bias) ? kAbsent : match->bias;
     norm.inputs = {match->x, match->weight, bias, kAbsent};
     norm.attributes = {{"kind", match->kind}, {"epsilon", match->epsilon}};
-    graph.replace_uses(match->out, emit(graph, std::move(norm), *graph.value(match->x).shape));
+    const std::string name = norm.name;
+    ValueId y = emit(graph, std::move(norm), *graph.value(match->x).shape);
+    if (match->wide_weight != kAbsent) {
+      y = emit_combined(graph, name + "/weights", "Mul", y, match->wide_weight);
+    }
+    if (!adds_nothing(graph, match->wide_bias)) {
+      y = emit_combined(graph, name + "/biases", "Add", y, match->wide_bias);
+    }
+    graph.replace_uses(match->out, y);
     ++hits;
   }
   return hits;

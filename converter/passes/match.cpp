@@ -39,22 +39,6 @@ NodeId only_reader(const Graph& graph, ValueId value) {
   return readers.size() == 1 ? readers.front() : kAbsent;
 }
 
-bool is_constant(const Graph& graph, ValueId value) {
-  return value != kAbsent && graph.value(value).constant.has_value();
-}
-
-std::optional<double> scalar(const Graph& graph, ValueId value) {
-  if (value == kAbsent) return std::nullopt;
-  const ir::Value& held = graph.value(value);
-  if (held.constant && held.constant->elements() == 1) {
-    return static_cast<double>(held.constant->as_floats().front());
-  }
-  if (held.elements && held.elements->size() == 1 && held.elements->front().is_constant()) {
-    return static_cast<double>(held.elements->front().constant());
-  }
-  return std::nullopt;
-}
-
 bool is_scalar_equal(const Graph& graph, ValueId value, double expected) {
   const std::optional<double> actual = scalar(graph, value);
   return actual && std::abs(*actual - expected) <= 1e-6 * std::max(1.0, std::abs(expected));

@@ -19,9 +19,6 @@ bool used_once(const ir::Graph&, ir::ValueId);
 // The one node that reads the value, kAbsent when there is none or there are several readers.
 ir::NodeId only_reader(const ir::Graph&, ir::ValueId);
 
-bool is_constant(const ir::Graph&, ir::ValueId);
-// The value of a constant with one element, of any numeric type and rank.
-std::optional<double> scalar(const ir::Graph&, ir::ValueId);
 bool is_scalar_equal(const ir::Graph&, ir::ValueId, double expected);
 // Integers of a constant, or of a value whose elements are all known numbers.
 std::optional<std::vector<int64_t>> known_integers(const ir::Graph&, ir::ValueId);

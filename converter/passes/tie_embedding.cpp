@@ -8,6 +8,7 @@
 namespace pocket {
 
 using ir::Graph;
+using ir::kAbsent;
 using ir::Node;
 using ir::NodeId;
 using ir::ValueId;
@@ -33,6 +34,7 @@ int tie_embedding(PassContext& context) {
     const Node& embed = graph.node(embed_id);
     if (!embed.is("Embed", "pocket")) continue;
     const ValueId table = embed.inputs[1];
+    if (table == kAbsent) continue;  // learned positions alone
     const ir::TensorData& data = *graph.value(table).constant;
     if (data.bytes == nullptr && data.quantised == nullptr) continue;
     const WeightSource rows({{data, false, 0, data.shape[0]}});

@@ -8,8 +8,6 @@ namespace pocket::reference {
 
 namespace {
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 void need_heads(const Call& call, const HostTensor& x) {
   if (x.is_integer() || x.rank() != 4) call.fail("needs heads of floats");
 }

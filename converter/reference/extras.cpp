@@ -13,8 +13,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 template <typename Fn>
 Outputs mapped(const Call& call, Fn fn) {
   if (call.input(0).is_integer()) call.fail("needs a float input");

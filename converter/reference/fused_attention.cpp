@@ -14,8 +14,6 @@ namespace {
 using Outputs = std::vector<HostTensor>;
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 int64_t count_of(const Call& call, const char* attribute) {
   const int64_t count = call.node.integer(attribute, 0);
   if (count < 1 || count > 1 << 20) call.fail(std::string("has an impossible ") + attribute);

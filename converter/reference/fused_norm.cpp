@@ -11,8 +11,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 void add_broadcast(const Call& call, HostTensor& to, const HostTensor& from) {
   if (from.is_integer() || broadcast_shapes(call, {from.shape, to.shape}) != to.shape) {
     call.fail("adds a tensor that does not fit its input");

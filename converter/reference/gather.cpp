@@ -10,8 +10,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 void copy(const HostTensor& from, int64_t source, HostTensor& to, int64_t target, int64_t count) {
   if (to.is_integer())
     std::copy_n(from.i.begin() + source, count, to.i.begin() + target);

@@ -13,6 +13,8 @@ namespace pocket::reference {
 using ir::ElementType;
 using Shape = std::vector<int64_t>;
 
+inline size_t at(int64_t k) { return static_cast<size_t>(k); }  // an index
+
 struct HostTensor {
   ElementType type = ElementType::f32;
   Shape shape;             // row-major

@@ -13,8 +13,6 @@ namespace {
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using View = Eigen::Map<const Matrix>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 void need_floats(const Call& call) {
   for (const HostTensor* x : call.inputs) {
     if (x != nullptr && x->is_integer()) call.fail("needs float inputs");

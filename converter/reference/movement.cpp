@@ -13,8 +13,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 Outputs one(HostTensor tensor) {
   Outputs out;
   out.push_back(std::move(tensor));

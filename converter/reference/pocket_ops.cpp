@@ -1,7 +1,9 @@
 #include "converter/reference/pocket_ops.h"
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "converter/lower/weight_source.h"
@@ -169,12 +171,13 @@ std::vector<HostTensor> norm(const Call& call) {
 }
 
 std::vector<HostTensor> embed(const Call& call) {
-  const HostTensor& ids = call.input(0);
-  const HostTensor& table = call.input(1);
-  if (!ids.is_integer() || table.rank() != 2) call.fail("needs ids and a table");
+  const bool alone = !call.has(1);  // learned positions without the tokens' rows
+  const HostTensor& rows = call.input(alone ? 3 : 0);
+  const HostTensor& table = call.input(alone ? 2 : 1);
+  if (!rows.is_integer() || table.rank() != 2) call.fail("needs ids and a table");
   const int64_t width = width_of(call, table);
   const auto scale = call.node.real("scale", 1.0f);
-  Shape shape = ids.shape;
+  Shape shape = rows.shape;
   shape.push_back(width);
   HostTensor y = HostTensor::make(ElementType::f32, shape);
   const auto add_row = [&](const HostTensor& from, int64_t row, float factor, size_t at) {
@@ -186,12 +189,12 @@ std::vector<HostTensor> embed(const Call& call) {
       y.f[at + static_cast<size_t>(i)] += factor * from.f[static_cast<size_t>(row * width + i)];
     }
   };
-  for (size_t t = 0; t < ids.i.size(); ++t) {
+  for (size_t t = 0; t < rows.i.size(); ++t) {
     const size_t at = t * static_cast<size_t>(width);
-    add_row(table, ids.i[t], scale, at);
+    if (!alone) add_row(table, rows.i[t], scale, at);
     if (!call.has(2)) continue;
     const HostTensor& positions = call.input(3);
-    if (positions.i.size() != ids.i.size() || call.input(2).rank() != 2 ||
+    if (positions.i.size() != rows.i.size() || call.input(2).rank() != 2 ||
         call.input(2).shape[1] != width) {
       call.fail("has positions of another shape");
     }
@@ -202,10 +205,25 @@ std::vector<HostTensor> embed(const Call& call) {
 
 std::vector<HostTensor> select_rows(const Call& call) { return {call.input(0)}; }
 
+std::vector<HostTensor> choose(const Call& call) {
+  const HostTensor& condition = call.input(0);
+  if (condition.elements() != 1 || !condition.is_integer()) call.fail("needs one condition");
+  const HostTensor &a = call.input(1), &b = call.input(2);
+  if (a.is_integer() || b.is_integer() || a.shape.empty() || a.rank() != b.rank() ||
+      !std::equal(a.shape.begin() + 1, a.shape.end(), b.shape.begin() + 1)) {
+    call.fail("needs tables of floats that differ in their rows alone");
+  }
+  HostTensor y = condition.i[0] != 0 ? a : b;
+  y.shape[0] = std::max(a.shape[0], b.shape[0]);
+  y.f.resize(std::max(a.f.size(), b.f.size()), std::numeric_limits<float>::quiet_NaN());
+  return {std::move(y)};
+}
+
 }  // namespace
 
 void register_pocket_ops(Registry& registry) {
   registry.add("pocket", "Embed", embed);
+  registry.add("pocket", "Choose", choose);
   registry.add("pocket", "Norm", norm);
   registry.add("pocket", "Linear", linear);
   registry.add("pocket", "GatedLinear", gated_linear);

@@ -2,8 +2,8 @@
 // Rows are [.., tokens, width]; weights of linears are inputs 3.. stacked along their rows, each
 // with `transposed` (the constant lies [K, N]), `first_row` and `rows` at the same index.
 //
-//   Embed            ids, table, positions table?, positions?    {scale, position_offset}
-//                    scale * table[ids] + positions_table[positions]
+//   Embed            ids?, table?, positions table?, positions?  {scale, position_offset}
+//                    scale * table[ids] + positions_table[positions], or one of them alone
 //   Norm             x, weight?, bias?, residual?                {kind "rms"|"layer", epsilon}
 //                    norm(x + residual) * weight + bias; second output: x + residual
 //   Linear           x, bias?, residual?, W...                   {activation, factors?}
@@ -26,6 +26,9 @@
 //                    outputs rows [1, tokens, heads * head_dim] and
 //                    present k, present v [1, kv_heads, length, head_dim]
 //   SelectRows       x; all rows (the runtime selects those that the head computes)
+//   Choose           condition (one boolean), a, b: tables [rows, ..] that differ in their rows
+//                    condition ? a : b, as long as the longer one; rows that the chosen one lacks
+//                    are not a number
 #pragma once
 
 #include "converter/reference/registry.h"

@@ -12,8 +12,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 std::pair<int64_t, int64_t> limits_of(const Call& call, ElementType type) {
   switch (type) {
     case ElementType::u8:

@@ -13,8 +13,6 @@ namespace {
 
 using Outputs = std::vector<HostTensor>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 const HostTensor& float_input(const Call& call, size_t index) {
   if (call.input(index).is_integer()) call.fail("needs float inputs");
   return call.input(index);
@@ -197,24 +195,18 @@ Outputs cumulative_sum(const Call& call) {
 }
 
 // y = (x - mean) / sqrt(variance + epsilon) * scale + bias over the axes from `axis` on; without
-// `centred` the mean is taken as 0 (root mean square). Also returns mean and 1 / deviation.
+// `centred` the mean is taken as 0 (root mean square). Scale and bias broadcast to all of x: heads
+// that are normalised one by one may have weights of their own. Also returns mean and 1 /
+// deviation.
 Outputs normalise(const Call& call, bool centred) {
   HostTensor y = float_input(call, 0);
-  const HostTensor& scale = float_input(call, 1);
   const int64_t axis = normal_axis(call, call.node.integer("axis", -1), y.rank());
   const double epsilon = static_cast<double>(call.node.real("epsilon", 1e-5f));
   Shape statistics = y.shape;
   std::fill(statistics.begin() + axis, statistics.end(), 1);
   HostTensor means = HostTensor::make(ElementType::f32, statistics), deviations = means;
   const int64_t outer = means.elements();
-  const Shape line(y.shape.begin() + axis, y.shape.end());
-  const int64_t size = element_count(line);
-  const auto check = [&](const HostTensor& parameter) {
-    if (broadcast_shapes(call, {parameter.shape, line}) != line) {
-      call.fail("has a scale or bias larger than what it normalises");
-    }
-    return broadcast_strides(parameter.shape, line);
-  };
+  const int64_t size = element_count(Shape(y.shape.begin() + axis, y.shape.end()));
   for (int64_t o = 0; o < outer; ++o) {
     float* row = y.f.data() + o * size;
     double mean = 0.0, square = 0.0;
@@ -227,18 +219,23 @@ Outputs normalise(const Call& call, bool centred) {
       square += difference * difference;
     }
     const double inverse = 1.0 / std::sqrt(square / static_cast<double>(size) + epsilon);
-    for_each_element(line, std::array{check(scale)}, [&](int64_t k, const auto& in) {
-      row[k] =
-          static_cast<float>((static_cast<double>(row[k]) - mean) * inverse) * scale.f[at(in[0])];
-    });
-    if (centred && call.has(2)) {
-      const HostTensor& bias = float_input(call, 2);
-      for_each_element(line, std::array{check(bias)},
-                       [&](int64_t k, const auto& in) { row[k] += bias.f[at(in[0])]; });
+    for (int64_t k = 0; k < size; ++k) {
+      row[k] = static_cast<float>((static_cast<double>(row[k]) - mean) * inverse);
     }
     means.f[at(o)] = static_cast<float>(mean);
     deviations.f[at(o)] = static_cast<float>(inverse);
   }
+  const auto apply = [&](size_t index, auto combine) {
+    const HostTensor& parameter = float_input(call, index);
+    if (broadcast_shapes(call, {parameter.shape, y.shape}) != y.shape) {
+      call.fail("has a scale or bias larger than what it normalises");
+    }
+    for_each_element(
+        y.shape, std::array{broadcast_strides(parameter.shape, y.shape)},
+        [&](int64_t i, const auto& in) { combine(y.f[at(i)], parameter.f[at(in[0])]); });
+  };
+  apply(1, [](float& value, float scale) { value *= scale; });
+  if (centred && call.has(2)) apply(2, [](float& value, float bias) { value += bias; });
   Outputs out;
   out.push_back(std::move(y));
   if (centred) out.push_back(std::move(means));

@@ -8,8 +8,6 @@ namespace {
 using ir::ElementType;
 using Outputs = std::vector<Output>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 Outputs constant(const Call& call) {
   for (const auto& [key, attribute] : call.node.attributes) {
     if (const auto* x = std::get_if<ir::TensorData>(&attribute)) {

@@ -13,8 +13,6 @@ namespace {
 using Elements = std::vector<Expr>;
 using Maybe = std::optional<std::vector<Elements>>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 std::optional<std::vector<int64_t>> numbers(const std::vector<Expr>& list) {
   std::vector<int64_t> out;
   for (const Expr& x : list) {

@@ -11,8 +11,6 @@ namespace {
 using ir::ElementType;
 using Outputs = std::vector<Output>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 void need_rank(const Call& call, size_t index, int64_t rank) {
   if (call.rank(index) == rank) return;
   call.fail("needs " + std::to_string(rank) + " dimensions in its input " + std::to_string(index) +

@@ -13,8 +13,6 @@ namespace {
 using ir::ElementType;
 using Outputs = std::vector<Output>;
 
-size_t at(int64_t k) { return static_cast<size_t>(k); }
-
 Expr product(const SymbolicShape& shape, size_t begin, size_t end) {
   Expr out(1);
   for (size_t d = begin; d < end; ++d) out = out * shape[d];
@@ -300,6 +298,15 @@ Outputs gather_nd(const Call& call) {
   return {{call.type(), std::move(shape)}};
 }
 
+// One of two tables, as long as the longer one (reference/pocket_ops.h).
+Outputs choose(const Call& call) {
+  const SymbolicShape &a = call.shape(1), &b = call.shape(2);
+  const bool tables = !a.empty() && a.size() == b.size() && a[0].is_constant() &&
+                      b[0].is_constant() && std::equal(a.begin() + 1, a.end(), b.begin() + 1);
+  if (!tables) call.fail("needs tables that differ in their rows alone");
+  return {{call.type(1), a[0].constant() > b[0].constant() ? a : b}};
+}
+
 }  // namespace
 
 void add_movement_rules(Rules& rules) {
@@ -320,6 +327,7 @@ void add_movement_rules(Rules& rules) {
   rules[{"", "Gather"}] = gather;
   rules[{"", "GatherElements"}] = gather_elements;
   rules[{"", "GatherND"}] = gather_nd;
+  rules[{"pocket", "Choose"}] = choose;
 }
 
 }  // namespace pocket::shape

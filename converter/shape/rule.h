@@ -14,6 +14,8 @@ namespace pocket::shape {
 
 using SymbolicShape = std::vector<Expr>;
 
+inline size_t at(int64_t k) { return static_cast<size_t>(k); }  // an index
+
 // Thrown by a rule that cannot tell the shape; becomes a line of InferReport::unresolved.
 struct Unresolved {
   std::string reason;

@@ -110,18 +110,19 @@ std::vector<Dispatch> plan_embed(const KernelContext& context, int32_t op) {
   const Operator& o = op_at(context, op);
   const KernelConfig& config = choose_config(Kernel::map, context.limits, {});
   std::vector<Dispatch> dispatches;
+  const bool alone = o.weights.at(0) == kNone;  // learned positions are written, not added
   const auto gather = [&](WeightId id, bool by_position) {
+    const bool adds = by_position && !alone;
     const WeightFormat& format = weight(context, id).format;
     for (const RowRange& range : row_ranges(context, {id})) {
       const WeightRange weights = weight_range(context, id, range);
-      const View out =
-          view(context, o.outputs.at(0), by_position ? Access::read_write : Access::write);
+      const View out = view(context, o.outputs.at(0), adds ? Access::read_write : Access::write);
       const int64_t units = static_cast<int64_t>(format.code_row_bytes() / 16);
       const bool codes4 = format.pair_bytes() != 0;
       Dispatch d;
       d.shader = "embed";
       d.specialization = {config.lanes, static_cast<uint32_t>(format.encoding),
-                          by_position ? 1u : 0u, by_position ? 1u : 0u, out.is_f16()};
+                          by_position ? 1u : 0u, adds ? 1u : 0u, out.is_f16()};
       d.operands = {step_record(), token_ids(context, Access::read), weights.codes, weights.pairs,
                     out.operand};
       d.push_constants = {u32(out.width),
@@ -145,7 +146,7 @@ std::vector<Dispatch> plan_embed(const KernelContext& context, int32_t op) {
       dispatches.push_back(std::move(checked));
     }
   };
-  gather(o.weights.at(0), false);
+  if (!alone) gather(o.weights.at(0), false);
   if (const WeightId positions = at_or_none(o.weights, 1); positions != kNone) {
     gather(positions, true);
   }

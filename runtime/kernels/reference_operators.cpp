@@ -33,14 +33,20 @@ float Call::stored(TensorId id, float value) const {
 
 void embed(const Call& call) {
   const TensorId out = call.output(0);
-  const WeightRows& table = call.weights(call.weight(0));
-  const WeightId positions = call.weight(1);
+  const WeightId ids = call.weight(0), positions = call.weight(1);
   const auto width = static_cast<size_t>(call.width(out));
   std::vector<float> values(width), learned(width);
   for (int64_t t = 0; t < call.rows(out); ++t) {
     const int64_t position = int64_t{call.state.record.past} + t;
-    const int64_t id = call.state.token_ids.at(static_cast<size_t>(position));
     const int64_t place = position + call.op.attributes.position_offset;
+    const auto result = call.row(out, t);
+    if (ids == kNone) {
+      call.weights(positions).read(place, learned.data());
+      for (size_t i = 0; i < width; ++i) result[i] = call.stored(out, learned[i]);
+      continue;
+    }
+    const WeightRows& table = call.weights(ids);
+    const int64_t id = call.state.token_ids.at(static_cast<size_t>(position));
     if (id < 0 || id >= table.rows()) {
       throw Error(ExitCode::bad_input, "token id " + std::to_string(id) + " is outside of the " +
                                            std::to_string(table.rows()) +
@@ -48,7 +54,6 @@ void embed(const Call& call) {
     }
     table.read(id, values.data());
     if (positions != kNone) call.weights(positions).read(place, learned.data());
-    const auto result = call.row(out, t);
     for (size_t i = 0; i < width; ++i) {
       const float scaled = call.stored(out, call.op.attributes.scale * values[i]);
       result[i] = positions == kNone ? scaled : call.stored(out, scaled + learned[i]);

@@ -7,8 +7,9 @@ namespace pocket {
 namespace {
 
 constexpr const char* kFeatures[] = {
-    "alibi",       "attention_window", "generic_operators", "long_rope",       "qk_norm",
-    "rope_values", "soft_cap",         "binary_sub_div",    "unary_functions", "stacked_plan",
+    "alibi",           "attention_window", "generic_operators", "long_rope",
+    "qk_norm",         "rope_values",      "soft_cap",          "binary_sub_div",
+    "unary_functions", "stacked_plan",     "positions_alone",
 };
 
 }  // namespace
@@ -31,6 +32,8 @@ std::vector<std::string> required_features(const Program& program) {
     add(op.kind == OpKind::attention && weighted, "alibi");
     add(op.kind == OpKind::rotary_kv && weighted, "qk_norm");
     add(op.kind == OpKind::generic, "generic_operators");
+    add(op.kind == OpKind::embed && !op.weights.empty() && op.weights[0] == kNone,
+        "positions_alone");
     add(a.binary != BinaryKind::add && a.binary != BinaryKind::mul, "binary_sub_div");
     add(a.activation > Activation::sigmoid, "unary_functions");
   }

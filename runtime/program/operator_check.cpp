@@ -113,9 +113,11 @@ class OperatorCheck {
     counts(0, 1, 2);
     require(part_ == Part::body, "stands in the head");
     const int64_t out = width(op_.outputs[0]);
-    const auto& table = matrix(0);
-    require(table[1] == out && table[0] >= program_.vocab,
-            "has a table that does not fit its output or the vocabulary");
+    if (op_.weights[0] != kNone || op_.weights[1] == kNone) {
+      const auto& table = matrix(0);
+      require(table[1] == out && table[0] >= program_.vocab,
+              "has a table that does not fit its output or the vocabulary");
+    }
     if (op_.weights[1] == kNone) return;
     require(attributes_.position_offset >= 0 && attributes_.position_offset <= kMaxExtent,
             "has a negative or huge position offset");

@@ -1,17 +1,15 @@
 // A model with a block that no pass knows, in the middle of known ones: it converts, is slower, and
 // computes what its graph computes, in prefill, in chunks and in decode.
-#include <cmath>
 #include <set>
 
 #include "converter/lower/lower.h"
-#include "converter/package/writer.h"
 #include "converter/passes/passes.h"
-#include "converter/quant/encode.h"
 #include "converter/verify_chunks.h"
 #include "runtime/base/error.h"
 #include "runtime/engine/session.h"
 #include "runtime/kernels/host_executor.h"
 #include "runtime/kernels/selftest.h"
+#include "test/lower/changed_model.h"
 #include "test/passes/decoder_run.h"
 #include "test/support/catch.h"
 #include "test/support/command.h"
@@ -23,76 +21,22 @@ using ir::ValueId;
 
 constexpr int64_t kContext = 32;
 
-ValueId add_node(ir::Graph& graph, const std::string& op, std::vector<ValueId> inputs) {
-  ir::Node node;
-  node.op = op;
-  node.name = "/unknown/" + op + std::to_string(graph.node_count());
-  node.inputs = std::move(inputs);
-  const ir::NodeId id = graph.add_node(std::move(node));
-  return graph.add_output(id, "/unknown/" + op + "_output", ir::ElementType::undefined);
-}
-
 ValueId integer(ir::Graph& graph, int64_t value) {
   return graph.add_constant("number", ir::TensorData::from_integers({}, {value}));
-}
-
-// Puts `make(value)` in the place of a value.
-template <typename Make>
-void replace(ir::Graph& graph, const std::string& name, Make&& make) {
-  const ValueId value = graph.find(name);
-  REQUIRE(value != ir::kAbsent);
-  const std::vector<ir::NodeId> readers = graph.consumers(value);
-  const ValueId made = make(value);
-  for (const ir::NodeId reader : readers) {
-    for (ValueId& input : graph.node(reader).inputs) {
-      if (input == value) input = made;
-    }
-  }
 }
 
 // Every fifth key is hidden from everybody, and the first MLP is gated by its own running sum.
 void make_unknown(ir::Graph& graph) {
   const ValueId keys = graph.find("/model/Unsqueeze_8_output_0");
-  replace(graph, "/model/LessOrEqual_output_0", [&](ValueId seen) {
+  replace_value(graph, "/model/LessOrEqual_output_0", [&](ValueId seen) {
     const ValueId fifth = add_node(graph, "Mod", {keys, integer(graph, 5)});
     const ValueId hidden = add_node(graph, "Equal", {fifth, integer(graph, 3)});
     return add_node(graph, "And", {seen, add_node(graph, "Not", {hidden})});
   });
-  replace(graph, "/model/layers.0/mlp/Mul_output_0", [&](ValueId x) {
+  replace_value(graph, "/model/layers.0/mlp/Mul_output_0", [&](ValueId x) {
     const ValueId sum = add_node(graph, "CumSum", {x, integer(graph, 2)});
     return add_node(graph, "Mul", {x, add_node(graph, "Sigmoid", {sum})});
   });
-}
-
-// Matrices in f32, so that only the f16 tensors of the fused operators round.
-void write(const Lowered& lowered, const std::string& path) {
-  PackageWriter writer(path);
-  for (const LoweredWeight& weight : lowered.weights) {
-    WeightFormat format;
-    format.rows = weight.source.rows();
-    format.columns = weight.source.columns();
-    writer.begin_weight(weight.name, weight.shape, format);
-    encode_weight(
-        weight.name, format,
-        [&](int64_t first, int64_t count, float* out) {
-          weight.source.read_rows(first, count, out);
-        },
-        [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); }, 1);
-  }
-  Manifest manifest;
-  manifest.program = lowered.program;
-  writer.finish(std::move(manifest));
-}
-
-double distance(const std::vector<float>& actual, const std::vector<float>& expected) {
-  if (actual.size() != expected.size()) return INFINITY;
-  double error = 0, size = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    error += std::pow(double{actual[i]} - double{expected[i]}, 2);
-    size += double{expected[i]} * double{expected[i]};
-  }
-  const double result = std::sqrt(error / size);
-  return std::isfinite(result) ? result : INFINITY;
 }
 
 }  // namespace
@@ -116,7 +60,7 @@ TEST_CASE("a model with unknown blocks runs as its graph says") {
 
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "unknown.pocket").string();
-  write(lowered, path);
+  write_f32(lowered, path);
   const Package package = Package::open(path);
 
   SECTION("on the host, in chunks") {

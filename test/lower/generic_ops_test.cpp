@@ -1,5 +1,5 @@
 // Every operator that has a generic form, alone, over odd sizes: graph by the reference executor ==
-// generic operators on the host == on the device.
+// generic operators on the host == on the device, as it is and under every file of test/limits.
 #include <functional>
 
 #include "converter/shape/infer.h"
@@ -46,6 +46,12 @@ void check(const std::string& name, const Build& build) {
     const auto expected = run.expected(step, ++seed);
     CHECK(worst_error(expected, run.on_host(step, seed)) < 2e-5);
     CHECK(worst_error(expected, run.on_device(step, seed)) < 2e-5);
+  }
+  const StepSize odd{7, 11};
+  const auto expected = run.expected(odd, ++seed);
+  for (LimitedDevice* limited : limited_devices()) {
+    CAPTURE(name, limited->name);
+    CHECK(worst_error(expected, run.on_device(odd, seed, *limited)) < 2e-5);
   }
 }
 
@@ -190,6 +196,22 @@ TEST_CASE("generic movement equals the graph") {
                        c.g.op("Trilu", {c.scores}),
                        c.g.op("Trilu", {c.scores, c.whole(1)}, {{"upper", int64_t{0}}}),
                        c.g.op("Trilu", {c.x, c.whole(-1)})};
+  });
+}
+
+// What fused operators write is half precision, and lies in words where there is no 16-bit storage.
+TEST_CASE("generic operators read half precision") {
+  check("half precision", [](Case& c) {
+    const ValueId x = c.g.input("half", {1, kTokens, 3, 6}, ir::ElementType::f16);
+    const ValueId turned = c.g.op("Transpose", {x}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+    const ValueId odd = c.g.op("Slice", {x, c.ints({1}), c.ints({6}), c.ints({3}), c.ints({2})});
+    return std::vector{c.g.op("Neg", {x}),
+                       c.g.op("Exp", {odd}),
+                       c.g.op("Softmax", {turned}, {{"axis", int64_t{-1}}}),
+                       c.g.op("ReduceMean", {x, c.ints({1, 3})}),
+                       c.g.op("ArgMax", {turned}, {{"axis", int64_t{-1}}}),
+                       c.g.op("MatMul", {x, turned}),
+                       c.g.op("Gather", {x, c.n}, {{"axis", int64_t{3}}})};
   });
 }
 

@@ -1,14 +1,18 @@
 #include "test/lower/generic_run.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <list>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "converter/lower/generic_builder.h"
 #include "converter/lower/lower_generic.h"
 #include "runtime/kernels/dispatch_runner.h"
 #include "runtime/program/generic_check.h"
-#include "runtime/vulkan/compute_context.h"
 #include "test/support/catch.h"
 
 namespace pocket::test {
@@ -16,13 +20,40 @@ namespace {
 
 constexpr int64_t kContext = 24;
 
-Device& device() {
-  static Instance instance;
-  static Device device(instance, DeviceOptions{.cache_folder = "-"});
-  return device;
+const Instance& instance() {
+  static Instance made;
+  return made;
 }
 
 }  // namespace
+
+LimitedDevice::LimitedDevice(std::string device_name, const DeviceOptions& options)
+    : name(std::move(device_name)), device(instance(), options), compute(device) {}
+
+LimitedDevice& whole_device() {
+  static LimitedDevice made("as it is", {.cache_folder = "-"});
+  return made;
+}
+
+const std::vector<LimitedDevice*>& limited_devices() {
+  static const std::vector<LimitedDevice*> kDevices = [] {
+    static std::list<LimitedDevice> made;
+    std::vector<LimitedDevice*> list;
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(POCKET_SOURCE_DIR "/test/limits")) {
+      files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    for (const std::filesystem::path& file : files) {
+      DeviceOptions options{.cache_folder = "-"};
+      options.limits = nlohmann::json::parse(std::ifstream(file));
+      list.push_back(&made.emplace_back(file.stem().string(), options));
+    }
+    return list;
+  }();
+  return kDevices;
+}
 
 GenericRun::GenericRun(const ir::Graph& graph) : graph_(graph), builder_(graph) {
   NodeContext context{graph, {}, {}, ir::kAbsent};
@@ -30,7 +61,8 @@ GenericRun::GenericRun(const ir::Graph& graph) : graph_(graph), builder_(graph) 
     const ir::Value& value = graph.value(id);
     Tensor tensor;
     tensor.name = value.name;
-    tensor.dtype = ir::is_integer_type(value.type) ? DType::i32 : DType::f32;
+    const bool half = value.type == ir::ElementType::f16;
+    tensor.dtype = ir::is_integer_type(value.type) ? DType::i32 : half ? DType::f16 : DType::f32;
     tensor.shape = *value.shape;
     if (tensor.shape.empty()) tensor.shape.emplace_back(1);
     builder_.bind(id, builder_.add_tensor(tensor));
@@ -76,6 +108,9 @@ reference::Feeds GenericRun::feeds(const StepSize& step, uint32_t seed) const {
     }
     auto tensor = reference::HostTensor::make(value.type, shape);
     for (float& number : tensor.f) number = static_cast<float>(random() % 2001) / 500.0f - 2.0f;
+    if (value.type == ir::ElementType::f16) {
+      for (float& number : tensor.f) number = half_to_float(float_to_half(number));
+    }
     for (int64_t& number : tensor.i) number = static_cast<int64_t>(random() % 3);
     if (value.type == ir::ElementType::boolean) {
       for (int64_t& number : tensor.i) number = number != 0;
@@ -162,22 +197,23 @@ std::vector<reference::HostTensor> GenericRun::on_host(const StepSize& step, uin
   return results(host, step);
 }
 
-std::vector<reference::HostTensor> GenericRun::on_device(const StepSize& step, uint32_t seed) {
-  return on_device(step, feeds(step, seed));
+std::vector<reference::HostTensor> GenericRun::on_device(const StepSize& step, uint32_t seed,
+                                                         LimitedDevice& on) {
+  return on_device(step, feeds(step, seed), on);
 }
 
 std::vector<reference::HostTensor> GenericRun::on_device(const StepSize& step,
-                                                         const reference::Feeds& given) {
-  static ComputeContext compute(device());
+                                                         const reference::Feeds& given,
+                                                         LimitedDevice& on) {
   HostState host = state(step, given);
-  KernelContext context{&manifest_, device().limits(), host.bindings, Accumulate::fp32, false};
+  KernelContext context{&manifest_, on.device.limits(), host.bindings, Accumulate::fp32, false};
   std::vector<Dispatch> plan;
   for (size_t op = 0; op < manifest_.program.operators.size(); ++op) {
     for (Dispatch& dispatch : plan_operator(context, static_cast<int32_t>(op))) {
       plan.push_back(std::move(dispatch));
     }
   }
-  DispatchRunner runner(compute, manifest_, [&](const Section& section) {
+  DispatchRunner runner(on.compute, manifest_, [&](const Section& section) {
     return std::as_bytes(std::span(bytes_.at(static_cast<size_t>(section.shard))));
   });
   std::vector<int32_t> ring(1);

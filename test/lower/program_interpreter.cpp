@@ -136,12 +136,15 @@ void ProgramInterpreter::run(const Operator& op) {
 
 void ProgramInterpreter::embed(const Operator& op) {
   Matrix& y = out(op);
-  const Matrix& table = weights_[static_cast<size_t>(op.weights[0])];
   for (int64_t t = 0; t < y.rows; ++t) {
     for (int64_t i = 0; i < y.columns; ++i) {
       float& value = y.values[static_cast<size_t>(t * y.columns + i)];
-      const int64_t row = ids_[static_cast<size_t>(t)];
-      value = op.attributes.scale * table.values[static_cast<size_t>(row * y.columns + i)];
+      value = 0.0f;
+      if (op.weights[0] != kNone) {
+        const Matrix& table = weights_[static_cast<size_t>(op.weights[0])];
+        const int64_t row = ids_[static_cast<size_t>(t)];
+        value = op.attributes.scale * table.values[static_cast<size_t>(row * y.columns + i)];
+      }
       if (op.weights[1] == kNone) continue;
       const int64_t position = past_ + t + op.attributes.position_offset;
       value += weights_[static_cast<size_t>(op.weights[1])]

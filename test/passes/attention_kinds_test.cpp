@@ -19,8 +19,9 @@ struct Kind {
   int64_t window = 0;
   float cap = 0;
   bool slopes = false;
-  bool bent_slopes = false;       // no longer linear in the distance
-  std::string norm = "none";      // "rms", "layer", "rms per head", "keys only"
+  bool bent_slopes = false;  // no longer linear in the distance
+  // "rms", "layer", "rms per head", "keys only", "operator per head": as ONNX Runtime fuses it
+  std::string norm = "none";
   std::string rows = "apart";     // "head by head", "grouped": one projection for q, k and v
   std::string repeat = "expand";  // "gather", "broadcast"
   bool stateless = false;
@@ -32,8 +33,12 @@ std::vector<int64_t> order(std::initializer_list<int64_t> axes) { return axes; }
 ValueId normed(GraphMaker& g, ValueId x, int64_t heads, const std::string& kind) {
   const ValueId last = g.integers({-1});
   ValueId centred = x;
-  if (kind == "layer") {
+  if (kind == "layer" || kind == "operator per head") {
     centred = g.op("Sub", {x, g.op("ReduceMean", {x, last})});
+  }
+  if (kind == "operator per head") {
+    return g.op("SimplifiedLayerNormalization", {centred, g.random({heads, kDim})},
+                {{"axis", int64_t{-1}}, {"epsilon", 1e-5f}});
   }
   const ValueId mean = g.op("ReduceMean", {g.op("Pow", {centred, g.scalar(2)}), last});
   const ValueId root = g.op("Sqrt", {g.op("Add", {mean, g.scalar(1e-5f)})});
@@ -163,6 +168,9 @@ TEST_CASE("attention of every kind becomes one operator") {
   SECTION("a norm of each head") { kind.norm = "rms"; }
   SECTION("a centred norm of each head") { kind.norm = "layer"; }
   SECTION("a norm with a weight for each head") { kind.norm = "rms per head"; }
+  SECTION("a centred norm operator with a weight for each head") {
+    kind.norm = "operator per head";
+  }
   SECTION("a norm of the keys alone") { kind.norm = "keys only"; }
   SECTION("one head of keys") { kind.kv_heads = 1; }
   SECTION("heads repeated by a lookup") { kind.repeat = "gather"; }

@@ -68,6 +68,25 @@ TEST_CASE("norms are recognised however they are written") {
     REQUIRE(g.apply(fuse_norm) == 1);
     CHECK(g.only("Norm").real("epsilon", 0) == 1e-4f);
   }
+  SECTION("the operator of ONNX behind a centred x is a layer norm") {
+    const ValueId mean = g.op("ReduceMean", {x, g.integers({-1})}, {{"keepdims", int64_t{1}}});
+    g.output(g.op("SimplifiedLayerNormalization", {g.op("Sub", {x, mean}), g.random({kWidth})},
+                  {{"axis", int64_t{-1}}, {"epsilon", 1e-4f}}));
+    REQUIRE(g.apply(fuse_norm) == 1);
+    CHECK(g.only("Norm").text("kind", "") == "layer");
+    CHECK(g.graph.order().size() == 1);
+  }
+  SECTION("heads with weights of their own keep them behind the norm") {
+    const ValueId heads = g.input("heads", {1, tokens(), 3, kWidth});
+    const ValueId scale = g.random({3, kWidth}), bias = g.random({3, kWidth});
+    const bool layer = GENERATE(false, true);
+    g.output(layer ? g.op("LayerNormalization", {heads, scale, bias}, {{"axis", int64_t{-1}}})
+                   : g.op("RMSNormalization", {heads, scale}, {{"axis", int64_t{-1}}}));
+    REQUIRE(g.apply(fuse_norm) == 1);
+    CHECK(g.only("Norm").inputs[1] == ir::kAbsent);
+    CHECK(g.only("Mul").inputs[1] == scale);
+    CHECK(g.count("Add") == (layer ? 1 : 0));
+  }
   SECTION("a weight for each row is not part of it") {
     g.output(g.op("Mul", {write_norm(g, x, {}), g.input("y", {1, tokens(), kWidth})}));
     CHECK(g.apply(fuse_norm) == 1);

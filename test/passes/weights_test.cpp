@@ -58,6 +58,33 @@ TEST_CASE("a scaled embedding keeps its scale") {
   CHECK(g.only("Embed").real("scale", 0) == 3.0f);
 }
 
+TEST_CASE("learned positions that are added to a projection are an embedding alone") {
+  GraphMaker g;
+  const ValueId ids = g.input("input_ids", {1, tokens()}, ir::ElementType::i64);
+  const ValueId positions = g.input("position_ids", {1, tokens()}, ir::ElementType::i64);
+  const ValueId rows = g.op("Gather", {g.random({kVocabulary, kWidth}), ids});
+  const ValueId projected = g.op("MatMul", {rows, g.random({kWidth, 6})});
+  const ValueId learned =
+      g.op("Gather", {g.random({80, 6}), g.op("Add", {positions, g.integers({2})})});
+  int embeds = 2, sums = 1;
+  SECTION("by a sum") { g.output(g.op("Add", {projected, learned})); }
+  SECTION("but not multiplied") {
+    g.output(g.op("Mul", {projected, learned}));
+    embeds = 1;
+    sums = 0;
+  }
+  SECTION("but not with a second reader") {
+    g.output(g.op("Add", {projected, learned}));
+    g.output(g.op("Neg", {learned}));
+    embeds = 1;
+  }
+  g.apply(fuse_linear);
+  CHECK(g.apply(fuse_embedding) == embeds);
+  CHECK(g.count("Embed") == embeds);
+  CHECK(g.apply(tie_embedding) == 0);
+  CHECK(g.apply(fuse_linear_residual) == sums);
+}
+
 TEST_CASE("a table looked up by something else is no embedding") {
   GraphMaker g;
   const ValueId other = g.input("token_type_ids", {1, tokens()}, ir::ElementType::i64);

@@ -74,6 +74,10 @@ TEST_CASE("every broken rule is found, naming what broke") {
       {"'embedding'", [](auto&, auto& shapes) { shapes[0][0] = -1; }},
       {"'embed'", [](auto& p, auto&) { p.operators[0].outputs[0] = 1000; }},
       {"'embed'", [](auto& p, auto&) { p.operators[0].weights[0] = -2; }},
+      {"misses weight 0",
+       [](auto& p, auto&) {
+         p.operators[0].weights = {kNone, kNone};
+       }},
       {"appears twice", [](auto& p, auto&) { p.operators[1].name = p.operators[0].name; }},
       {"finite", [](auto& p, auto&) { p.rope_tables[0].scale = INFINITY; }},
       {"finite", [](auto& p, auto&) { p.operators[1].attributes.epsilon = NAN; }},

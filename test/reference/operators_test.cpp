@@ -92,6 +92,33 @@ TEST_CASE("norms equal numbers computed by hand") {
               {4.0f, 8.0f, 5.0f, 6.0f});
 }
 
+TEST_CASE("heads that are normalised one by one may have weights of their own") {
+  const HostTensor x = HostTensor::floats({1, 2, 2}, {3.0f, 4.0f, 6.0f, 8.0f});
+  const HostTensor scale = HostTensor::floats({2, 2}, {1.0f, 2.0f, 3.0f, 4.0f});
+  const float r = 1.0f / std::sqrt(12.5f);
+  check_close(compute("RMSNormalization", {x, scale}, {{"epsilon", 1e-12f}}),
+              {3.0f * r, 8.0f * r, 9.0f * r, 16.0f * r});
+  const HostTensor wide = HostTensor::floats({3, 2, 2}, std::vector<float>(12, 1.0f));
+  CHECK_THROWS_WITH(compute("RMSNormalization", {x, wide}),
+                    Catch::Contains("larger than what it normalises"));
+}
+
+TEST_CASE("a choice of tables is as long as the longer one, without rows it lacks") {
+  const HostTensor a = HostTensor::floats({3, 1}, {1.0f, 2.0f, 3.0f});
+  const HostTensor b = HostTensor::floats({1, 1}, {9.0f});
+  const auto chosen = [&](int64_t condition) {
+    return compute("Choose",
+                   {typed(HostTensor::integers({}, {condition}), ir::ElementType::boolean), a, b},
+                   {}, "pocket");
+  };
+  CHECK(chosen(1).f == a.f);
+  const HostTensor y = chosen(0);
+  CHECK(y.shape == a.shape);
+  CHECK(y.f[0] == 9.0f);
+  CHECK(std::isnan(y.f[1]));
+  CHECK(std::isnan(y.f[2]));
+}
+
 TEST_CASE("a masked row of only -infinity gives NaN, as IsNaN guards expect") {
   const HostTensor y = compute("Softmax", {HostTensor::floats({1, 2}, {-kInf, -kInf})});
   CHECK(std::isnan(y.f[0]));
