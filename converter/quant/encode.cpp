@@ -84,7 +84,8 @@ bool keep_codes(const WeightFormat& format, const CodeReader& read_codes, int64_
 }
 
 void encode_tile(const std::string& name, const WeightFormat& format, const RowReader& read_rows,
-                 const CodeReader& read_codes, int64_t first, Tile* tile) {
+                 const CodeReader& read_codes, const RowRounder& round, int64_t first,
+                 Tile* tile) {
   std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
   read_rows(first, format.rows, values.data());
   if (!format.four_bit()) {
@@ -98,6 +99,8 @@ void encode_tile(const std::string& name, const WeightFormat& format, const RowR
   if (read_codes &&
       keep_codes(format, read_codes, first, values.data(), codes.data(), pairs.data(), &kept)) {
     tile->error = kept;
+  } else if (round) {
+    tile->error = round(format, values.data(), codes.data(), pairs.data());
   } else {
     tile->error = rtn(format, name, values.data(), codes.data(), pairs.data());
   }
@@ -109,7 +112,7 @@ void encode_tile(const std::string& name, const WeightFormat& format, const RowR
 
 QuantError encode_weight(const std::string& name, const WeightFormat& format,
                          const RowReader& read_rows, const SectionSink& sink, int threads,
-                         const CodeReader& read_codes) {
+                         const CodeReader& read_codes, const RowRounder& round) {
   check_format(format, name);
   const int64_t fitting = kTileValues / format.columns / kBlockRows * kBlockRows;
   const int64_t tile_rows = std::clamp(fitting, kBlockRows, kTileRows);
@@ -123,7 +126,7 @@ QuantError encode_weight(const std::string& name, const WeightFormat& format,
       part.rows = std::min(tile_rows, format.rows - next);
       auto work = [&, part, first = next] {
         try {
-          encode_tile(name, part, read_rows, read_codes, first, &tile);
+          encode_tile(name, part, read_rows, read_codes, round, first, &tile);
         } catch (...) {
           tile.failure = std::current_exception();
         }

@@ -1,26 +1,24 @@
-// Round to nearest with a clip search: each group takes the range, out of its own and ranges
-// shrunk towards its middle, whose codes have the least squared error.
+// Round to nearest with a clip search on the weights alone (clip_search.h).
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "runtime/package/weight.h"
+#include "converter/quant/clip_search.h"
+#include "converter/quant/quant_error.h"
 
 namespace pocket {
 
-// Sums over the weights of a tensor; mean squared error and signal to noise follow from them.
-struct QuantError {
-  double squared_error = 0.0;
-  double squared_norm = 0.0;
-  void add(const QuantError& other);
-};
-
-// Encodes `format.rows` rows of `format.columns` floats.
+// Encodes `format.rows` rows of `format.columns` floats; groups of 1 to kMaxGroup weights, the last
+// of a row may be short.
 //   codes  [rows, padded_columns]; lanes in the padding hold 0
 //   pairs  [rows, groups]
 // `name` is the tensor that an Error(bad_input) names when a value is not finite or too large.
 QuantError rtn(const WeightFormat& format, const std::string& name, const float* values,
                uint8_t* codes, uint32_t* pairs);
+
+// What an algorithm made of a tile: squared differences between the values and the decoded codes.
+QuantError error_of_codes(const WeightFormat& format, const float* values, const uint8_t* codes,
+                          const uint32_t* pairs);
 
 }  // namespace pocket

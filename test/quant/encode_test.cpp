@@ -45,7 +45,7 @@ std::vector<float> gaussian(int64_t count, uint32_t seed, float deviation = 0.05
 
 TEST_CASE("round to nearest equals its slow twin, short last groups included") {
   for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
-    for (const int64_t group : {32, 64, 128}) {
+    for (const int64_t group : {16, 32, 64, 128, 256}) {
       for (const int64_t columns : {1, 31, 40, 128, 200}) {
         const int64_t rows = 37;
         const WeightFormat format{encoding, rows, columns, group};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -25,6 +26,16 @@ inline float slow_decode(bool m0e4, const SlowGroup& group, int code) {
   return first * y + second;
 }
 
+// The nearest code of one number.
+inline int slow_code(bool m0e4, const SlowGroup& group, float v) {
+  const float first = half_to_float(group.scale), second = half_to_float(group.second);
+  if (first == 0) return m0e4 ? 0 : int(second);
+  float q = m0e4 ? (v - second) / first * 16.0f - 16.0f : v / first + second;
+  if (q < 0) q = 0;
+  if (q > 15) q = 15;
+  return int(std::floor(q + 0.5f));
+}
+
 inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x, float m, float M) {
   SlowGroup group;
   if (m0e4) {
@@ -42,15 +53,7 @@ inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x,
   const float first = half_to_float(group.scale), second = half_to_float(group.second);
   if (!std::isfinite(first) || !std::isfinite(second)) return std::nullopt;
   for (const float v : x) {
-    int code = 0;
-    if (first == 0) {
-      code = m0e4 ? 0 : int(second);
-    } else {
-      float q = m0e4 ? (v - second) / first * 16.0f - 16.0f : v / first + second;
-      if (q < 0) q = 0;
-      if (q > 15) q = 15;
-      code = int(std::floor(q + 0.5f));
-    }
+    const int code = slow_code(m0e4, group, v);
     group.codes.push_back(code);
     const double d = double(v) - double(slow_decode(m0e4, group, code));
     group.squared_error += d * d;
@@ -58,13 +61,16 @@ inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x,
   return group;
 }
 
-inline SlowGroup slow_rtn(bool m0e4, const std::vector<float>& x) {
+// The range out of seven whose codes have the least loss, a function of the differences.
+inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
+                           const std::function<double(const std::vector<double>&)>& loss_of) {
   float m = x[0], M = x[0];
   for (const float v : x) {
     m = std::fmin(m, v);
     M = std::fmax(M, v);
   }
   std::optional<SlowGroup> best;
+  double least = 0;
   for (const float shrink : {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f}) {
     float low = m, high = M;
     if (shrink != 1.0f) {
@@ -73,9 +79,23 @@ inline SlowGroup slow_rtn(bool m0e4, const std::vector<float>& x) {
       high = float(middle + half * double(shrink));
     }
     const auto group = slow_try(m0e4, x, low, high);
-    if (group && (!best || group->squared_error < best->squared_error)) best = group;
+    if (!group) continue;
+    std::vector<double> differences;
+    for (size_t i = 0; i < x.size(); ++i) {
+      differences.push_back(double(x[i]) - double(slow_decode(m0e4, *group, group->codes[i])));
+    }
+    const double loss = loss_of(differences);
+    if (!best || loss < least) best = group, least = loss;
   }
   return *best;
+}
+
+inline SlowGroup slow_rtn(bool m0e4, const std::vector<float>& x) {
+  return slow_clip(m0e4, x, [](const std::vector<double>& differences) {
+    double sum = 0;
+    for (const double d : differences) sum += d * d;
+    return sum;
+  });
 }
 
 }  // namespace pocket::test

@@ -1,0 +1,116 @@
+#include "converter/quant/clip_search.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+
+#include "converter/quant/int4.h"
+#include "converter/quant/m0e4.h"
+#include "runtime/base/error.h"
+
+namespace pocket {
+namespace {
+
+// Width of the range that a group's codes span, relative to the group's own.
+constexpr float kShrinks[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f};
+
+using Moments = Eigen::Map<
+    const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
+    Eigen::OuterStride<>>;
+
+double loss_of(const float* values, int64_t count, const uint8_t* codes, const float levels[16],
+               const GroupMetric& metric) {
+  double sum = 0.0;
+  if (metric.moments != nullptr) {
+    float difference[kMaxGroup];
+    for (int64_t i = 0; i < count; ++i) difference[i] = values[i] - levels[codes[i]];
+    const Eigen::Map<const Eigen::VectorXf> d(difference, count);
+    const Moments moments(metric.moments, count, count, Eigen::OuterStride<>(metric.moment_stride));
+    return (moments * d).cast<double>().dot(d.cast<double>());
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const double difference = double{values[i]} - double{levels[codes[i]]};
+    sum += difference * difference * (metric.weights != nullptr ? metric.weights[i] : 1.0);
+  }
+  return sum;
+}
+
+template <typename Grid>
+double search(Encoding encoding, const std::string& name, const float* values, int64_t count,
+              const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {
+  float low = values[0], high = values[0];
+  for (int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values[i])) {
+      throw Error(ExitCode::bad_input, "Tensor '" + name +
+                                           "' holds a value that is no finite number, so it "
+                                           "cannot be quantised: export the model again.");
+    }
+    low = std::min(low, values[i]);
+    high = std::max(high, values[i]);
+  }
+  const double middle = (double{low} + double{high}) / 2, half = (double{high} - double{low}) / 2;
+  bool found = false;
+  double best = 0.0;
+  uint8_t trial[kMaxGroup];
+  float levels[16];
+  for (const float shrink : kShrinks) {
+    uint32_t candidate = 0;
+    const auto from = shrink == 1.0f ? low : static_cast<float>(middle - half * double{shrink});
+    const auto to = shrink == 1.0f ? high : static_cast<float>(middle + half * double{shrink});
+    if (!Grid::pair_for(from, to, &candidate)) continue;
+    Grid::encode(values, count, candidate, trial);
+    decode_levels(encoding, candidate, levels);
+    const double loss = loss_of(values, count, trial, levels, metric);
+    if (found && loss >= best) continue;
+    found = true;
+    best = loss;
+    *pair = candidate;
+    std::copy_n(trial, count, codes);
+  }
+  if (!found) {
+    throw Error(ExitCode::bad_input, "Tensor '" + name + "' has values from " +
+                                         std::to_string(low) + " to " + std::to_string(high) +
+                                         ", too large for a scale in fp16 (65504).");
+  }
+  return best;
+}
+
+template <typename Grid>
+bool round_plainly(const float* values, int64_t count, uint8_t* codes, uint32_t* pair) {
+  const auto [low, high] = std::minmax_element(values, values + count);
+  if (!Grid::pair_for(*low, *high, pair)) return false;
+  Grid::encode(values, count, *pair, codes);
+  return true;
+}
+
+}  // namespace
+
+double clip_search(Encoding encoding, const std::string& name, const float* values, int64_t count,
+                   const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {
+  const auto find = encoding == Encoding::m0e4 ? search<M0e4> : search<Int4>;
+  return find(encoding, name, values, count, metric, codes, pair);
+}
+
+bool round_group(Encoding encoding, const float* values, int64_t count, uint8_t* codes,
+                 uint32_t* pair) {
+  const auto round = encoding == Encoding::m0e4 ? round_plainly<M0e4> : round_plainly<Int4>;
+  return round(values, count, codes, pair);
+}
+
+void decode_levels(Encoding encoding, uint32_t pair, float levels[16]) {
+  const auto decode = encoding == Encoding::m0e4 ? M0e4::decode : Int4::decode;
+  for (uint8_t code = 0; code < 16; ++code) levels[code] = decode(code, pair);
+}
+
+uint8_t nearest_code(Encoding encoding, float value, uint32_t pair) {
+  uint8_t code = 0;
+  const auto encode = encoding == Encoding::m0e4 ? M0e4::encode : Int4::encode;
+  encode(&value, 1, pair, &code);
+  return code;
+}
+
+float decode_code(Encoding encoding, uint8_t code, uint32_t pair) {
+  return encoding == Encoding::m0e4 ? M0e4::decode(code, pair) : Int4::decode(code, pair);
+}
+
+}  // namespace pocket

@@ -1,0 +1,140 @@
+#include "converter/quant/gptq.h"
+
+#include <Eigen/Cholesky>
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "converter/quant/parallel.h"
+#include "converter/quant/rtn.h"
+#include "runtime/base/error.h"
+
+namespace pocket {
+namespace {
+
+using Matrix = GptqFactor::Matrix;
+
+constexpr int64_t kBlock = 128;  // columns whose feedback to the rest is applied in one product
+constexpr double kMostDamping = 10.0;
+
+std::vector<int64_t> column_order(const Eigen::MatrixXf& moments, bool act_order) {
+  std::vector<int64_t> order(static_cast<size_t>(moments.rows()));
+  std::iota(order.begin(), order.end(), 0);
+  if (act_order) {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return moments(a, a) > moments(b, b); });
+  }
+  return order;
+}
+
+// The inverse of a lower triangular matrix, lower triangular too.
+Matrix inverse_of_lower(const Eigen::MatrixXd& lower, int threads) {
+  const Eigen::Index size = lower.rows();
+  Matrix inverse = Matrix::Zero(size, size);
+  parallel_for((size + kBlock - 1) / kBlock, threads, [&](int64_t block) {
+    const Eigen::Index first = block * kBlock, rest = size - first;
+    const Eigen::Index width = std::min<Eigen::Index>(kBlock, rest);
+    Eigen::MatrixXd part = Eigen::MatrixXd::Identity(rest, width);
+    lower.bottomRightCorner(rest, rest).triangularView<Eigen::Lower>().solveInPlace(part);
+    inverse.block(first, first, rest, width) = part;
+  });
+  return inverse;
+}
+
+}  // namespace
+
+GptqFactor::GptqFactor(const std::string& name, const Eigen::MatrixXf& moments,
+                       const GptqOptions& options)
+    : order_(column_order(moments, options.act_order)),
+      act_order_(options.act_order),
+      damping_(options.damping) {
+  if (!moments.allFinite()) {
+    throw Error(ExitCode::bad_input, "The second moments of the input of '" + name +
+                                         "' are not finite: calibrate on another text.");
+  }
+  const Eigen::Index size = moments.rows();
+  const double mean = moments.diagonal().cast<double>().mean();
+  // With rows and columns reversed, H = L L^T; reversed back, H = M M^T with M upper triangular, so
+  // that H^-1 = U^T U with U = M^-1.
+  Eigen::MatrixXd lower(size, size);
+  for (;; damping_ *= 10.0) {
+    for (Eigen::Index j = 0; j < size; ++j) {
+      for (Eigen::Index i = j; i < size; ++i) {
+        lower(i, j) = double{moments(order_[static_cast<size_t>(size - 1 - i)],
+                                     order_[static_cast<size_t>(size - 1 - j)])};
+      }
+      lower(j, j) = lower(j, j) == 0.0 ? std::max(mean, 1e-30) : lower(j, j) + damping_ * mean;
+    }
+    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(lower);
+    if (factor.info() == Eigen::Success && lower.diagonal().allFinite()) break;
+    if (damping_ >= kMostDamping) {
+      throw Error(ExitCode::bad_input,
+                  "The second moments of the input of '" + name +
+                      "' are not positive definite even with a damping of " +
+                      std::to_string(damping_) + " of their mean: calibrate on another text.");
+    }
+  }
+  upper_ = inverse_of_lower(lower, options.threads);
+  std::reverse(upper_.data(), upper_.data() + upper_.size());  // rows and columns
+  for (Eigen::Index i = 0; i < size; ++i) weights_.push_back(1.0 / (upper_(i, i) * upper_(i, i)));
+}
+
+QuantError gptq(const WeightFormat& format, const std::string& name, const GptqFactor& factor,
+                const float* values, uint8_t* codes, uint32_t* pairs) {
+  const int64_t columns = format.columns, padded = format.padded_columns();
+  const int64_t groups = format.groups(), group = format.group;
+  const Matrix& upper = factor.upper();
+  const std::vector<int64_t>& order = factor.order();
+  std::fill_n(codes, format.rows * padded, uint8_t{0});
+  Matrix work(format.rows, columns);  // columns in their order
+  uint8_t unused[kMaxGroup];
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const float* in = values + row * columns;
+    for (int64_t i = 0; i < columns; ++i) work(row, i) = double{in[order[static_cast<size_t>(i)]]};
+    if (!factor.act_order()) continue;
+    std::vector<double> weights(static_cast<size_t>(columns));  // by column
+    for (size_t i = 0; i < order.size(); ++i) {
+      weights[static_cast<size_t>(order[i])] = factor.weights()[i];
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t first = g * group;
+      clip_search(format.encoding, name, in + first, std::min(group, columns - first),
+                  {weights.data() + first, nullptr, 0}, unused, pairs + row * groups + g);
+    }
+  }
+  // A block ends where a group ends, so that a group's pair is chosen on up-to-date values.
+  const int64_t block = factor.act_order() ? kBlock : std::max(group, kBlock / group * group);
+  std::vector<float> current(static_cast<size_t>(group));
+  Matrix losses(format.rows, std::min(block, columns));
+  for (int64_t first = 0; first < columns; first += block) {
+    const int64_t last = std::min(first + block, columns);
+    for (int64_t row = 0; row < format.rows; ++row) {
+      double* x = work.data() + row * columns;
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t column = order[static_cast<size_t>(i)], g = column / group;
+        uint32_t* pair = pairs + row * groups + g;
+        if (!factor.act_order() && i % group == 0) {
+          const int64_t count = std::min(group, columns - i);
+          for (int64_t k = 0; k < count; ++k) {
+            current[static_cast<size_t>(k)] = static_cast<float>(x[i + k]);
+          }
+          clip_search(format.encoding, name, current.data(), count,
+                      {factor.weights().data() + i, nullptr, 0}, unused, pair);
+        }
+        const uint8_t code = nearest_code(format.encoding, static_cast<float>(x[i]), *pair);
+        codes[row * padded + column] = code;
+        const double decoded = double{decode_code(format.encoding, code, *pair)};
+        const double loss = (x[i] - decoded) / upper(i, i);
+        losses(row, i - first) = loss;
+        const double* feedback = upper.data() + i * columns;
+        for (int64_t j = i + 1; j < last; ++j) x[j] -= loss * feedback[j];
+      }
+    }
+    if (last == columns) break;
+    work.rightCols(columns - last).noalias() -=
+        losses.leftCols(last - first) * upper.block(first, last, last - first, columns - last);
+  }
+  return error_of_codes(format, values, codes, pairs);
+}
+
+}  // namespace pocket

@@ -1,0 +1,47 @@
+// What calibration knows of one input of linears: second moments (GPTQ, AWQ, output errors), mean
+// magnitudes (AWQ), and the maximum and the 99.9th percentile of the magnitudes. Rows that are held
+// out have moments of their own, on which errors are reported.
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pocket {
+
+struct InputStatistics {
+  int64_t rows = 0, held_out_rows = 0;
+  Eigen::MatrixXf second;           // [K, K], mean of x x^T over the rows
+  Eigen::MatrixXf held_out_second;  // the same over the rows held out; empty when there are none
+  std::vector<float> mean_magnitude;  // [K]
+  // Over all rows, held out or not. The percentile is the smallest magnitude that at least 99.9 %
+  // of all do not exceed, rounded up by at most 2^-11 of itself.
+  float most = 0.0f, percentile_999 = 0.0f;
+};
+
+class MomentsCollector {
+ public:
+  using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+  // `name` of the linear that an Error names.
+  MomentsCollector(std::string name, int64_t columns);
+  // Throws Error(bad_input) when a value is not finite.
+  void add(const Eigen::Ref<const Rows>& rows, bool held_out, int threads);
+  InputStatistics finish() const;  // Throws Error(bad_input) when there was no row.
+
+ private:
+  struct Sum {
+    int64_t rows = 0;
+    Eigen::MatrixXf moments;  // lower triangle
+  };
+
+  std::string name_;
+  int64_t columns_;
+  Sum used_, held_out_;
+  std::vector<double> magnitudes_;
+  float most_ = 0.0f;
+  std::vector<uint64_t> histogram_;  // by the upper bits of the magnitude
+};
+
+}  // namespace pocket
