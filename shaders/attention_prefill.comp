@@ -13,8 +13,7 @@
 #include "common/activation.glsl"
 #include "common/attention.glsl"
 
-layout(constant_id = 6) const uint QUERIES = 4u;  // multiple of 4
-const uint QUADS = QUERIES / 4u;
+const uint QUADS = QUERIES / 4u;  // QUERIES is a multiple of 4
 const uint SUBSETS = LOCAL_SIZE / WORDS;  // the local size is at least WORDS
 shared vec4 query[QUERIES * VECTORS];
 shared vec4 chance[LOCAL_SIZE * QUADS];

@@ -44,10 +44,19 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::norm, "", 128, 1, 1, 1, true, 0, 0, kCommon},
     {Kernel::norm, "", 128, 1, 1, 1, false, 0, 0, kCommon},
 
-    {Kernel::attention_decode, "llvmpipe", 64, 1, 1, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_decode, "", 128, 1, 1, 1, true, 0, 0, kCommon},
-    {Kernel::attention_decode, "", 128, 1, 1, 1, false, 0, 0, kCommon},
+    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kLavapipe},
+    {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kLavapipe},
+    {Kernel::attention_decode, "llvmpipe", 64, 1, 8, 4, true, 0, 0, kLavapipe},
+    {Kernel::attention_decode, "adreno", 64, 1, 4, 48, true, 0, 0, kAdreno},
+    {Kernel::attention_decode, "mali", 16, 1, 2, 64, true, 0, 0, kMali},
+    {Kernel::attention_decode, "nvidia", 64, 1, 4, 256, true, 0, 0, kNvidia},
+    {Kernel::attention_decode, "", 128, 1, 4, 16, true, 0, 0, kCommon},
+    {Kernel::attention_decode, "", 128, 1, 4, 16, false, 0, 0, kCommon},
 
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 32, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 16, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 32, 1, 8, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 64, 1, 8, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "", 128, 1, 4, 1, true, 0, 0, kCommon},
@@ -95,12 +104,27 @@ std::string KernelConfig::str() const {
   if (*device != 0) text += std::string(" ") + device;
   text += " " + std::to_string(lanes);
   if (kernel == Kernel::gemv || kernel == Kernel::gemm) text += "x" + std::to_string(rows);
-  if (kernel == Kernel::gemm || kernel == Kernel::attention_prefill) {
+  const bool decode = kernel == Kernel::attention_decode;
+  if (kernel == Kernel::gemm || kernel == Kernel::attention_prefill || decode) {
     text += "x" + std::to_string(tokens);
   }
-  if (kernel == Kernel::gemv) text += " split " + std::to_string(splits);
+  if (kernel == Kernel::gemv || decode) text += " split " + std::to_string(splits);
   if (subgroup) text += " sg";
   return text + " (" + origin + ")";
+}
+
+bool one_subgroup(const KernelConfig& config) {
+  const bool attention =
+      config.kernel == Kernel::attention_decode || config.kernel == Kernel::attention_prefill;
+  return attention && config.subgroup && config.lanes <= 16;
+}
+
+uint32_t decode_queries(const KernelConfig& config, uint32_t group, uint32_t head_dim) {
+  // In the lanes of one subgroup they live in registers: an element of each a lane and 8 columns.
+  const uint32_t most =
+      one_subgroup(config) ? std::clamp(1024 / head_dim, 1u, config.tokens) : config.tokens;
+  const uint32_t tiles = (group + most - 1) / most;
+  return (group + tiles - 1) / tiles;
 }
 
 uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
@@ -115,8 +139,11 @@ uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
     case Kernel::norm:
       return 4 * lanes;
     case Kernel::attention_decode:
-      return 16 * vectors + (4 + 4 + 8) * lanes;
+      if (one_subgroup(config)) return 32 * lanes;
+      return config.tokens * 16 * vectors +
+             4 * (config.tokens + std::max(2u, config.tokens)) * lanes;
     case Kernel::attention_prefill:
+      if (one_subgroup(config)) return 32 * config.tokens;
       return 16 * (config.tokens * vectors + (config.tokens / 4 + 2) * lanes);
     case Kernel::sampler:
       return 4 * (4 * 256 + 5);  // top-k; arg-max needs 8 bytes a lane
@@ -125,7 +152,9 @@ uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
 }
 
 bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelShape& shape) {
-  const uint32_t invocations = config.lanes * config.splits;
+  const bool attention =
+      config.kernel == Kernel::attention_decode || config.kernel == Kernel::attention_prefill;
+  const uint32_t invocations = config.lanes * (attention ? 1 : config.splits);
   if (invocations == 0 || invocations > limits.max_invocations) return false;
   if (invocations > limits.max_group_size[0]) return false;
   if (shared_bytes(config, shape) > limits.shared_memory) return false;
@@ -147,10 +176,21 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
     case Kernel::norm:
       return is_power_of_two(config.lanes);
     case Kernel::attention_decode:
-      return is_power_of_two(config.lanes) && 2 * config.lanes >= shape.head_dim;
-    case Kernel::attention_prefill:
-      return is_power_of_two(config.lanes) && 2 * config.lanes >= shape.head_dim &&
-             config.tokens != 0 && config.tokens % 4 == 0;
+    case Kernel::attention_prefill: {
+      const bool prefill = config.kernel == Kernel::attention_prefill;
+      if (!is_power_of_two(config.lanes) || config.tokens == 0) return false;
+      if (prefill && config.tokens % 4 != 0) return false;
+      if (!prefill && config.splits == 0) return false;
+      if (!one_subgroup(config)) return 2 * config.lanes >= shape.head_dim;
+      // Shuffles name lanes 0 to 7; lanes own (row, head) pairs in equal numbers.
+      if (config.lanes < 8 || config.lanes != limits.subgroup_size || !shape.aligned) return false;
+      if (!prefill) return true;
+      // Queries lie in registers: two of 128 elements a lane take lavapipe 3 s to compile, one 0.9
+      // s.
+      return config.tokens % config.lanes == 0 &&
+             (config.tokens == config.lanes ||
+              config.tokens / config.lanes * shape.head_dim <= 128);
+    }
     case Kernel::map:
       return true;
     case Kernel::sampler:

@@ -16,7 +16,7 @@ enum class Kernel : uint8_t {
   gemv,               // linear, one activation row
   gemm,               // linear, many activation rows
   norm,               // one workgroup a row
-  attention_decode,   // one workgroup a head
+  attention_decode,   // one workgroup a tile of heads and a part of the context
   attention_prefill,  // one workgroup a tile of queries
   map,                // a lane per element pair: elementwise, embed, rotary_kv
   sampler,            // arg-max and top-k
@@ -28,8 +28,9 @@ struct KernelConfig {
   const char* device = "";  // part of the device's name, any case; empty: every device
   uint32_t lanes = 64;      // invocations of a workgroup (gemv: over weight rows)
   uint32_t rows = 1;        // gemv, gemm: weight rows of a lane, even
-  uint32_t tokens = 1;      // gemm: activation rows of a lane; attention_prefill: queries, 4n
-  uint32_t splits = 1;      // gemv: parts of a workgroup over the columns
+  uint32_t tokens = 1;      // gemm: activation rows of a lane; attention: queries (prefill: 4n)
+  uint32_t splits = 1;      // gemv: parts of a workgroup over the columns; attention_decode:
+                            // workgroups that fill the device, a long context is cut for so many
   bool subgroup = false;    // uses subgroup operations
   int64_t min_rows = 0;     // meant for matrices of at least so many rows
   int64_t min_tokens = 0;   // and for at least so many activation rows
@@ -40,12 +41,19 @@ struct KernelConfig {
 
 // What a configuration is asked to do, as far as validity depends on it.
 struct KernelShape {
-  int64_t rows = 0;    // weight rows
+  int64_t rows = 0;    // weight rows; attention: rows of the states
   int64_t tokens = 1;  // activation rows
   uint32_t head_dim = 0;
   bool gated = false;
-  bool aligned = true;  // columns divide by 4: activations come in vectors
+  bool aligned = true;  // columns divide by 4: activations come in vectors; attention: states too
 };
+
+// Attention whose workgroup is one subgroup of 8 or 16 lanes: the _lanes kernels.
+bool one_subgroup(const KernelConfig&);
+
+// Queries of a workgroup of attention_decode, at most those of the row, for `group` heads that
+// share a K/V head.
+uint32_t decode_queries(const KernelConfig&, uint32_t group, uint32_t head_dim);
 
 // Bytes of shared memory that the kernel declares under this configuration.
 uint64_t shared_bytes(const KernelConfig&, const KernelShape&);

@@ -1,11 +1,13 @@
-// What both attention kernels share: how rows of the states are read, in place.
+// What the attention kernels share: how rows of the states are read, in place.
 layout(constant_id = 1) const uint HEAD_DIM = 64u;  // even
 layout(constant_id = 2) const uint Q_F16 = 0u;
 layout(constant_id = 3) const uint OUT_F16 = 0u;
 layout(constant_id = 4) const uint STATE_F16 = 1u;
 layout(constant_id = 5) const uint WIDE = 0u;       // f16 states, HEAD_DIM divides by 8
 
-// Constant 6 is the prefill kernel's. What a model does without costs nothing.
+// Queries of a workgroup, which share a K/V head: decode heads, prefill (row, head) pairs.
+layout(constant_id = 6) const uint QUERIES = 4u;
+// What a model does without costs nothing.
 layout(constant_id = 7) const uint WINDOWED = 0u;   // a row sees the last push.window positions
 layout(constant_id = 8) const uint CAPPED = 0u;     // soft cap of the scores
 layout(constant_id = 9) const uint SLOPED = 0u;     // ALiBi
@@ -14,7 +16,8 @@ layout(std430, binding = 1) readonly buffer Q { uint q_words[]; };
 layout(std430, binding = 2) readonly buffer K1 { uint k1[]; };
 layout(std430, binding = 2) readonly buffer K4 { uvec4 k4[]; };
 layout(std430, binding = 3) readonly buffer V { uint v_words[]; };
-layout(std430, binding = 4) writeonly buffer Out { uint out_words[]; };
+layout(std430, binding = 3) readonly buffer V4 { uvec4 v4[]; };
+layout(std430, binding = 4) writeonly buffer Out { uint out_words[]; };  // or partial results
 layout(std430, binding = 5) readonly buffer Slopes { float slopes[]; };  // by head
 
 layout(push_constant) uniform Push {
@@ -47,10 +50,12 @@ vec4 load_query(uint base, uint i) {
   return (full ? q : vec4(q.xy, 0.0, 0.0)) * push.scale;
 }
 
+// Constants that loops use, read once: a software device fetches a push constant lane by lane.
+uint state_width = push.kv_heads * HEAD_DIM;  // elements of a row of the states
+float soft_cap = push.soft_cap;
+
 // Element of the states where the head's row at `position` starts.
-uint state_row(uint position, uint kv_head) {
-  return (position * push.kv_heads + kv_head) * HEAD_DIM;
-}
+uint state_row(uint position, uint kv_head) { return position * state_width + kv_head * HEAD_DIM; }
 
 vec2 key_pair(uint base, uint word) {
   uint i = base + 2u * word;
@@ -69,4 +74,11 @@ vec2 value_pair(uint base, uint word) {
   uint i = base + 2u * word;
   if (STATE_F16 != 0u) return unpackHalf2x16(v_words[i >> 1]);
   return vec2(uintBitsToFloat(v_words[i]), uintBitsToFloat(v_words[i + 1u]));
+}
+
+// Scores as the softmax sees them; `distance` is how far the position lies behind the row's last.
+float biased(float score, float slope, float distance) {
+  if (CAPPED != 0u) score = soft_cap * safe_tanh(score / soft_cap);
+  if (SLOPED != 0u) score -= slope * distance;
+  return score;
 }

@@ -126,6 +126,79 @@ TEST_CASE("attention equals the reference, prefill and decode") {
   }
 }
 
+TEST_CASE("decode attention over a context in parts equals the reference") {
+  const Heads shapes[] = {{1, 1, 64}, {7, 1, 32},   {14, 2, 16},
+                          {6, 2, 10}, {16, 1, 128}, {3, 3, 256}};
+  struct Kind {
+    int32_t window;
+    float soft_cap;
+    bool slopes;
+  };
+  const Kind kinds[] = {{0, 0, false}, {700, 0, false}, {0, 3.0f, true}};
+  uint32_t variation = 0;
+  int in_parts = 0;
+  const std::vector<LimitSet> all = limit_sets();
+  for (const LimitSet& set : {all[0], all[1], all[4]}) {
+    for (const Heads& h : shapes) {
+      const Kind& kind = kinds[(variation + variation / 6) % 3];  // every shape meets every kind
+      Fixture f;
+      f.random.seed(++variation);
+      const int64_t width = int64_t{h.heads} * h.head_dim;
+      const DType state_type = h.head_dim == 10 ? DType::f32 : DType::f16;
+      const int64_t row_bytes = int64_t{h.kv_heads} * h.head_dim * 4;
+      const int64_t capacity =
+          std::min<int64_t>(1111, static_cast<int64_t>(set.limits.max_binding) / row_bytes);
+      const TensorId q = f.tensor(kTokens, width);
+      const TensorId k_state = f.state(h.kv_heads, h.head_dim, state_type);
+      const TensorId v_state = f.state(h.kv_heads, h.head_dim, state_type);
+      const TensorId out = f.tensor(kTokens, width);
+      const WeightId slopes = kind.slopes ? f.vector(h.heads) : kNone;
+      Attributes a;
+      a.heads = h.heads;
+      a.kv_heads = h.kv_heads;
+      a.head_dim = h.head_dim;
+      a.scale = 4.0f / std::sqrt(static_cast<float>(h.head_dim));
+      a.window = kind.window;
+      a.soft_cap = kind.soft_cap;
+      const int32_t op = f.add(OpKind::attention, {q, k_state, v_state}, {out}, {slopes}, a);
+      const Bindings bindings = {{"tokens", 1}, {"rows", 1}, {"context", capacity}};
+      KernelContext context{&f.manifest, set.limits, bindings, Accumulate::fp32, true};
+      in_parts += plan_operator(context, op).size() == 2 ? 1 : 0;
+      // The first part alone, one position more, all parts, the last slot.
+      for (const int64_t past :
+           {int64_t{0}, int64_t{63}, int64_t{64}, int64_t{700}, capacity - 1}) {
+        if (past >= capacity) continue;
+        HostState state = f.random_state(bindings, 2.0f);
+        state.record.past = static_cast<uint32_t>(past);
+        state.record.tokens = 1;
+        const auto row = static_cast<size_t>(h.kv_heads * h.head_dim);
+        for (const TensorId id : {k_state, v_state}) {
+          auto& values = state.tensors[static_cast<size_t>(id)];
+          const auto at = [&](int64_t position) {
+            return values.begin() +
+                   static_cast<std::ptrdiff_t>(static_cast<size_t>(position) * row);
+          };
+          std::fill(at(past + 1), values.end(), NAN);
+          if (kind.window != 0 && past >= kind.window) {
+            std::fill(values.begin(), at(past + 1 - kind.window), NAN);
+          }
+        }
+        HostState expected = state, actual = state;
+        run_reference(f.manifest, f.source(), op, expected);
+        static ComputeContext compute(shared_device());
+        DispatchRunner runner(compute, f.manifest,
+                              [&](const Section& s) { return f.section_bytes(s); });
+        std::vector<int32_t> ring(4);
+        runner.run(plan_operator(context, op), actual, ring);
+        CAPTURE(set.name, h.heads, h.kv_heads, h.head_dim, kind.window, kind.slopes, past);
+        const auto result = static_cast<size_t>(out);
+        REQUIRE(relative_error(expected.tensors[result], actual.tensors[result]) < 3e-5);
+      }
+    }
+  }
+  REQUIRE(in_parts >= 9);
+}
+
 TEST_CASE("attention with scores far apart neither overflows nor loses the largest") {
   for (const int64_t tokens : {1, 5}) {
     Fixture f;

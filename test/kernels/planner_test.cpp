@@ -279,6 +279,57 @@ TEST_CASE("configurations: shared memory, invocations and subgroups decide valid
   REQUIRE_THROWS_AS(choose_config(Kernel::gemv, limits, {.rows = 64}), Error);
 }
 
+TEST_CASE(
+    "decode attention reads a K/V head once for its query heads, in parts that fill the device") {
+  const Model model(2048, 5632, 32, 4, 64, 32000, Encoding::m0e4);
+  constexpr int32_t kAttention = 4;
+  DeviceLimits limits;
+  limits.name = "Adreno (TM) 750";
+  limits.max_invocations = limits.max_group_size[0] = 512;
+  limits.max_storage_buffers = 16;
+  limits.shared_memory = 32768;
+  limits.subgroup_size = 64;
+  const auto plan = [&](int64_t context) {
+    KernelContext kernel = model.context(limits, 1);
+    kernel.bindings["context"] = context;
+    return plan_operator(kernel, kAttention);
+  };
+  // 8 query heads share a K/V head, in tiles of at most 4: two workgroups, each cut in 6 parts.
+  const std::vector<Dispatch> long_plan = plan(4096);
+  REQUIRE(long_plan.size() == 2);
+  CHECK(long_plan[0].groups == std::array<uint32_t, 3>{8, 6, 1});
+  CHECK(long_plan[1].shader == "attention_combine");
+  CHECK(long_plan[0].operands[4].bytes == uint64_t{4} * 6 * 32 * 66);
+  CHECK(long_plan[1].operands[1].bytes == long_plan[0].operands[4].bytes);
+  CHECK(plan(1024)[0].groups[1] == 4);  // parts of 256 positions at least
+  const std::vector<Dispatch> short_plan = plan(511);
+  REQUIRE(short_plan.size() == 1);
+  CHECK(short_plan[0].groups == std::array<uint32_t, 3>{8, 1, 1});
+}
+
+TEST_CASE("attention in the lanes of one subgroup asks for exactly that subgroup and f16 vectors") {
+  DeviceLimits limits;
+  limits.subgroup_size = 16;
+  KernelConfig config{Kernel::attention_decode, "", 16, 1, 8, 4, true, 0, 0, "test"};
+  CHECK(valid(config, limits, {.head_dim = 64}));
+  CHECK(valid(config, limits, {.head_dim = 256}));
+  CHECK_FALSE(valid(config, limits, {.head_dim = 64, .aligned = false}));
+  CHECK(decode_queries(config, 8, 64) == 8);
+  CHECK(decode_queries(config, 8, 256) == 4);  // registers
+  CHECK(decode_queries(config, 7, 256) == 4);
+  CHECK(decode_queries(config, 1, 64) == 1);
+  limits.subgroup_size = 32;
+  CHECK_FALSE(valid(config, limits, {.head_dim = 64}));
+  config.kernel = Kernel::attention_prefill;
+  limits.subgroup_size = 16;
+  CHECK_FALSE(valid(config, limits, {.head_dim = 64}));  // 8 queries for 16 lanes
+  config.tokens = 32;
+  CHECK(valid(config, limits, {.head_dim = 64}));
+  CHECK_FALSE(valid(config, limits, {.head_dim = 80}));  // two queries a lane are too many
+  config.tokens = 16;
+  CHECK(valid(config, limits, {.head_dim = 256}));
+}
+
 TEST_CASE("every row of the table says where it comes from and is valid on some phone") {
   std::vector<DeviceLimits> devices = phones();
   for (const KernelConfig& config : kernel_configs()) {
