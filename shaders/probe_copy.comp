@@ -9,5 +9,6 @@ layout(push_constant) uniform Push { uint count; } push;
 
 void main() {
   uint stride = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-  for (uint i = gl_GlobalInvocationID.x; i < push.count; i += stride) to_words[i] = from_words[i];
+  uint count = push.count;  // a software device fetches a push constant lane by lane
+  for (uint i = gl_GlobalInvocationID.x; i < count; i += stride) to_words[i] = from_words[i];
 }

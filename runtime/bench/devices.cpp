@@ -4,6 +4,8 @@
 #include "runtime/bench/commands.h"
 #include "runtime/bench/open.h"
 #include "runtime/bench/output.h"
+#include "runtime/bench/peaks.h"
+#include "runtime/vulkan/pipeline.h"
 
 namespace pocket::bench {
 namespace {
@@ -53,16 +55,43 @@ void print(const nlohmann::json& device) {
   }
 }
 
+std::string indented(const std::string& lines) {
+  std::string text = "     ";
+  for (const char c : lines.substr(0, lines.size() - 1)) {
+    text += c;
+    if (c == '\n') text += "     ";
+  }
+  return text + "\n";
+}
+
+Peaks measure(const Instance& instance, const DeviceInfo& info) {
+  progress(false, "measuring " + info.name);
+  DeviceOptions options;
+  options.device = std::to_string(info.index);
+  Device device(instance, options);
+  const Peaks peaks = measure_peaks(device, PeakChoice::all);
+  device.pipelines().save_cache();
+  return peaks;
+}
+
 }  // namespace
 
 ExitCode devices(const DevicesOptions& options) {
   check_writable(options.json);
   const Instance instance;
   nlohmann::json list = nlohmann::json::array();
+  std::vector<std::string> measured;  // by device
   for (const DeviceInfo& info : list_devices(instance)) {
     nlohmann::json device = to_json(info);
     device["priorities"] =
         info.unusable.empty() ? granted_priorities(instance, info) : nlohmann::json::object();
+    std::string text;
+    if (options.measure && info.unusable.empty()) {
+      const Peaks peaks = measure(instance, info);
+      device["measured"] = to_json(peaks);
+      text = to_text(peaks);
+    }
+    measured.push_back(text);
     list.push_back(std::move(device));
   }
   if (list.empty()) {
@@ -74,7 +103,10 @@ ExitCode devices(const DevicesOptions& options) {
                {{"schema", "pocketformer.devices"}, {"version", 1}, {"devices", list}});
   }
   if (options.json != "-") {
-    for (const nlohmann::json& device : list) print(device);
+    for (size_t i = 0; i < list.size(); ++i) {
+      print(list[i]);
+      if (!measured[i].empty()) std::cout << "   measured\n" << indented(measured[i]);
+    }
   }
   return ExitCode::ok;
 }

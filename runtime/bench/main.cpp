@@ -120,6 +120,8 @@ int main(int argc, char** argv) {
   DevicesOptions devices_options;
   sub = app.add_subcommand("devices", "every Vulkan device: limits, features, quirks, priorities");
   add_json(*sub, devices_options.json);
+  sub->add_flag("--measure", devices_options.measure,
+                "also bandwidth and arithmetic peaks, each by a kernel that proves its work");
   sub->callback([&] { command = [&] { return devices(devices_options); }; });
 
   try {

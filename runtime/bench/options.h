@@ -71,6 +71,7 @@ struct InspectOptions {
 
 struct DevicesOptions {
   CommonOptions common;
+  bool measure = false;  // --measure
   std::string json;
 };
 

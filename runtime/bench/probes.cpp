@@ -21,16 +21,6 @@ constexpr uint32_t kLocalSize = 128;  // legal on every device
 constexpr uint32_t kMostGroups = 2048;
 constexpr uint64_t kLeastBytes = 4ull << 20;  // below this a copy measures the dispatch
 
-// Seconds of one submission by the host's clock, which includes what a caller pays for it.
-double timed(Device& device, const CommandBuffer& commands, Fence& fence, const char* label) {
-  const VkCommandBuffer handle = commands.handle();
-  fence.reset();
-  const auto start = std::chrono::steady_clock::now();
-  device.queue().submit({.commands = {&handle, 1}, .label = label, .fence = &fence});
-  fence.wait();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 struct CopyBuffers {
   Buffer a, b;
 };
@@ -68,6 +58,16 @@ void check_copy(Device& device, const Buffer& to, uint64_t bytes, uint32_t expec
 }
 
 }  // namespace
+
+double timed_submission(Device& device, const CommandBuffer& commands, Fence& fence,
+                        const char* label) {
+  const VkCommandBuffer handle = commands.handle();
+  fence.reset();
+  const auto start = std::chrono::steady_clock::now();
+  device.queue().submit({.commands = {&handle, 1}, .label = label, .fence = &fence});
+  fence.wait();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 CopyProbe probe_copy(Device& device, uint64_t half_bytes, int repetitions) {
   CopyProbe probe;
@@ -114,11 +114,11 @@ CopyProbe probe_copy(Device& device, uint64_t half_bytes, int repetitions) {
   transfer.fill(buffers.a, 0, bytes, kPattern);
   transfer.fill(buffers.b, 0, bytes, 0);
   Fence fence(device);
-  timed(device, commands, fence, "copy probe");  // warms caches and compiles
+  timed_submission(device, commands, fence, "copy probe");  // warms caches and compiles
   check_copy(device, buffers.b, bytes, kPattern);
   std::vector<double> rates;
   for (int i = 0; i < repetitions; ++i) {
-    const double seconds = timed(device, commands, fence, "copy probe");
+    const double seconds = timed_submission(device, commands, fence, "copy probe");
     rates.push_back(4 * static_cast<double>(bytes) / seconds);
   }
   probe.bytes = 2 * bytes;
@@ -142,10 +142,10 @@ DispatchProbe probe_empty_dispatch(Device& device, int dispatches, int repetitio
   }
   commands.end();
   Fence fence(device);
-  timed(device, commands, fence, "empty dispatches");
+  timed_submission(device, commands, fence, "empty dispatches");
   std::vector<double> times;
   for (int i = 0; i < repetitions; ++i) {
-    times.push_back(timed(device, commands, fence, "empty dispatches") * 1e9 / dispatches);
+    times.push_back(timed_submission(device, commands, fence, "empty dispatches") * 1e9 / dispatches);
   }
   return {median(times), dispatches};
 }

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/vulkan/command.h"
 #include "runtime/vulkan/device.h"
+#include "runtime/vulkan/sync.h"
 
 namespace pocket::bench {
 
@@ -19,6 +21,9 @@ struct CopyProbe {
 // the limits. Takes less where memory is short. Throws Error(wrong_result) when the copy is not
 // equal to its source.
 CopyProbe probe_copy(Device&, uint64_t half_bytes = 128ull << 20, int repetitions = 5);
+
+// Seconds of one submission by the host's clock, which includes what a caller pays for it.
+double timed_submission(Device&, const CommandBuffer&, Fence&, const char* label);
 
 struct DispatchProbe {
   double nanoseconds = 0;  // of an empty dispatch and the barrier behind it; median

@@ -60,7 +60,9 @@ nlohmann::json result_json(const Report& report, const Measurement& measurement)
           {"bytes_per_token", summary.bytes_per_token},
           {"bytes_per_second", summary.bytes_per_second},
           {"share_of_copy_bandwidth", summary.share_of_copy},
+          {"share_of_read_bandwidth", summary.share_of_read},
           {"prefill_flops_per_second", summary.prefill_flops_per_second},
+          {"prefill_share_of_fp32_peak", summary.share_of_fp32},
           {"decode_flops_per_second", summary.decode_flops_per_second},
           {"dispatches_per_token", summary.dispatches_per_token},
           {"empty_dispatch_seconds_per_token", summary.dispatch_seconds_per_token},
@@ -109,14 +111,15 @@ Summary summarize(const Report& report, const Measurement& measurement) {
               report.chunk, measurement.prompt, measurement.generated);
   summary.bytes_per_token = work.bytes_per_token;
   summary.bytes_per_second = work.bytes_per_token * speed;
-  if (report.copy.bytes_per_second > 0) {
-    summary.share_of_copy = summary.bytes_per_second / report.copy.bytes_per_second;
-  }
+  const auto share = [](double rate, double peak) { return peak > 0 ? rate / peak : 0; };
+  summary.share_of_copy = share(summary.bytes_per_second, report.peaks.copy.bytes_per_second);
+  summary.share_of_read = share(summary.bytes_per_second, report.peaks.read.per_second);
   summary.decode_flops_per_second = work.flops_per_token * speed;
   summary.prefill_flops_per_second = work.prefill_flops / summary.first_token_seconds.median;
+  summary.share_of_fp32 = share(summary.prefill_flops_per_second, report.peaks.fp32.per_second);
   summary.dispatches_per_token = report.decode_step.dispatches;
   summary.dispatch_seconds_per_token =
-      summary.dispatches_per_token * report.empty_dispatch.nanoseconds / 1e9;
+      summary.dispatches_per_token * report.peaks.empty_dispatch.nanoseconds / 1e9;
   return summary;
 }
 
@@ -207,14 +210,7 @@ nlohmann::json to_json(const Report& report) {
                          {"accumulate", report.options.common.accumulate},
                          {"limits_file", report.options.common.limits_file}};
   document["self_test"] = to_json(report.self_test);
-  document["probes"] = {{"copy",
-                         {{"bytes", report.copy.bytes},
-                          {"bytes_per_second", report.copy.bytes_per_second},
-                          {"repetitions", report.copy.repetitions},
-                          {"skipped", report.copy.skipped}}},
-                        {"empty_dispatch",
-                         {{"nanoseconds", report.empty_dispatch.nanoseconds},
-                          {"dispatches", report.empty_dispatch.dispatches}}}};
+  document["probes"] = to_json(report.peaks);
   document["memory"] = report.memory;
   document["decode_step"] = to_json(report.decode_step);
   document["prefill_chunk"] = to_json(report.prefill_chunk);

@@ -8,7 +8,7 @@
 
 #include "runtime/bench/measure.h"
 #include "runtime/bench/options.h"
-#include "runtime/bench/probes.h"
+#include "runtime/bench/peaks.h"
 #include "runtime/bench/statistics.h"
 #include "runtime/bench/work_model.h"
 #include "runtime/kernels/selftest.h"
@@ -26,7 +26,9 @@ struct Summary {
   double bytes_per_token = 0;   // read and written by one decode step, by the plan's model
   double bytes_per_second = 0;  // bytes_per_token x median decode speed
   double share_of_copy = 0;     // of the measured copy bandwidth; 0 when that was skipped
+  double share_of_read = 0;     // of the measured read bandwidth; 0 when that was skipped
   double prefill_flops_per_second = 0;
+  double share_of_fp32 = 0;  // of prefill, of the measured multiply-adds in fp32; 0: skipped
   double decode_flops_per_second = 0;
   double dispatches_per_token = 0;
   double dispatch_seconds_per_token = 0;  // dispatches x measured empty dispatch
@@ -38,8 +40,7 @@ struct Report {
   nlohmann::json environment;  // program, model, device, limits, priority
   int64_t context = 0, chunk = 0;
   SelftestResult self_test;
-  CopyProbe copy;
-  DispatchProbe empty_dispatch;
+  Peaks peaks;
   nlohmann::json memory;                // planned and peak, by kind
   StepCost decode_step, prefill_chunk;  // as planned: attention over the whole states
   AttentionShare attention;

@@ -54,25 +54,31 @@ std::string to_table(const Report& report) {
           std::to_string(report.chunk) + "\n";
   text += "check    self-test passed: " + std::to_string(report.self_test.entries.size()) +
           " kernels in use, worst error " + scientific(report.self_test.worst_error()) + "\n";
-  text += report.copy.skipped.empty()
-              ? "probes   copy " + fixed(report.copy.bytes_per_second / 1e9, 2) + " GB/s over " +
-                    bytes_text(report.copy.bytes)
-              : "probes   copy skipped: " + report.copy.skipped;
-  text += ", empty dispatch " + fixed(report.empty_dispatch.nanoseconds / 1e3, 1) + " us\n\n";
+  const Peaks& peaks = report.peaks;
+  text += peaks.copy.skipped.empty()
+              ? "probes   copy " + fixed(peaks.copy.bytes_per_second / 1e9, 2) + " GB/s"
+              : "probes   copy skipped: " + peaks.copy.skipped;
+  text += peaks.read.skipped.empty() ? ", read " + fixed(peaks.read.per_second / 1e9, 2) +
+                                           " GB/s over " + bytes_text(peaks.read.work)
+                                     : ", read skipped: " + peaks.read.skipped;
+  text += ", fp32 " + fixed(peaks.fp32.per_second / 1e9, 1) + " GFLOP/s";
+  text += ", empty dispatch " + fixed(peaks.empty_dispatch.nanoseconds / 1e3, 1) + " us\n\n";
 
   std::vector<Row> rows = {{"prompt", "new", "prefill tok/s", "decode tok/s", "first token s",
-                            "MB/token", "GB/s", "of copy", "prefill GFLOP/s", "logits hash"}};
+                            "MB/token", "GB/s", "of read", "prefill GFLOP/s", "of fp32",
+                            "logits hash"}};
   for (const Measurement& measurement : report.measurements) {
     const Summary summary = summarize(report, measurement);
-    rows.push_back(
-        {std::to_string(measurement.prompt), std::to_string(measurement.generated),
-         with_interval(summary.prefill_tokens_per_second, 1),
-         with_interval(summary.decode_tokens_per_second, 1),
-         fixed(summary.first_token_seconds.median, 3), fixed(summary.bytes_per_token / 1e6, 2),
-         fixed(summary.bytes_per_second / 1e9, 2),
-         report.copy.skipped.empty() ? fixed(100 * summary.share_of_copy, 1) + " %" : "-",
-         fixed(summary.prefill_flops_per_second / 1e9, 2),
-         hex16(measurement.repetitions.front().logits_hash)});
+    rows.push_back({std::to_string(measurement.prompt), std::to_string(measurement.generated),
+                    with_interval(summary.prefill_tokens_per_second, 1),
+                    with_interval(summary.decode_tokens_per_second, 1),
+                    fixed(summary.first_token_seconds.median, 3),
+                    fixed(summary.bytes_per_token / 1e6, 2),
+                    fixed(summary.bytes_per_second / 1e9, 2),
+                    peaks.read.skipped.empty() ? fixed(100 * summary.share_of_read, 1) + " %" : "-",
+                    fixed(summary.prefill_flops_per_second / 1e9, 2),
+                    fixed(100 * summary.share_of_fp32, 1) + " %",
+                    hex16(measurement.repetitions.front().logits_hash)});
   }
   text += align(rows) + "median and " +
           (report.options.repetitions < 6 ? "range" : "95 % interval") + " over " +

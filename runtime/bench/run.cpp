@@ -89,10 +89,10 @@ ExitCode run(const RunOptions& asked) {
   measure_model(options, std::move(package), instance, report);
   {
     // Last and on a device of its own, so that the probes' memory does not count as the model's.
-    progress(options.common.quiet, "measuring copy bandwidth and empty dispatches");
+    progress(options.common.quiet, "measuring the device's bandwidth, arithmetic and dispatches");
     Device device(instance, device_options(options.common));
-    report.copy = probe_copy(device);
-    report.empty_dispatch = probe_empty_dispatch(device);
+    report.peaks = measure_peaks(device, PeakChoice::for_shares);
+    device.pipelines().save_cache();
   }
   report.options = options;
 

@@ -36,6 +36,8 @@ struct Enabled {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
   VkPhysicalDeviceSubgroupSizeControlFeatures control{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
   std::vector<const char*> extensions;
 
   Enabled(const DeviceInfo& info, const DeviceLimits& limits, bool subgroup_control, uint32_t api) {
@@ -59,6 +61,10 @@ struct Enabled {
     if (subgroup_control) {
       control.subgroupSizeControl = VK_TRUE;
       add(control, v13 ? nullptr : VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+    }
+    if (info.integer_dot_product && !limits.has_quirk("no_int_dot")) {
+      dot.shaderIntegerDotProduct = VK_TRUE;
+      add(dot, v13 ? nullptr : VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
     }
   }
   Enabled(const Enabled&) = delete;
@@ -88,6 +94,7 @@ Device::Device(const Instance& instance, const DeviceOptions& options) {
   control = control && info_.subgroup_min < info_.subgroup_max && limits_.subgroup_size != 0;
   required_subgroup_size_ = control ? limits_.subgroup_size : 0;
   timeline_semaphore_ = info_.timeline_semaphore;
+  integer_dot_ = info_.integer_dot_product && !limits_.has_quirk("no_int_dot");
 
   const uint32_t api = std::min(info_.api_version, instance.api_version());
   const Enabled enabled(info_, limits_, control, api);

@@ -47,6 +47,7 @@ class Device {
   QueuePriority granted_priority() const { return granted_priority_; }
   std::string priority_note() const { return priority_note_; }  // why less was granted, or empty
   bool has_timeline_semaphore() const { return timeline_semaphore_; }
+  bool has_integer_dot() const { return integer_dot_; }  // enabled, and no quirk speaks against it
   // Size to demand of every pipeline (VK_EXT_subgroup_size_control), 0: leave it to the driver.
   uint32_t required_subgroup_size() const { return required_subgroup_size_; }
 
@@ -63,7 +64,7 @@ class Device {
   VolkDeviceTable table_{};
   QueuePriority granted_priority_ = QueuePriority::standard;
   std::string priority_note_;
-  bool timeline_semaphore_ = false;
+  bool timeline_semaphore_ = false, integer_dot_ = false;
   uint32_t required_subgroup_size_ = 0;
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<Memory> memory_;

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "test/bench/llmbench.h"
-#include "test/support/schema.h"
 #include "test/support/catch.h"
+#include "test/support/schema.h"
 
 namespace pocket::test {
 namespace {
@@ -44,6 +44,9 @@ TEST_CASE("run: the report is valid, whole, and repeats its hash") {
     CHECK(sample.at("plan_evaluations") == 0);  // the plan is evaluated when a model is loaded
   }
   CHECK(report.at("probes").at("copy").at("bytes") == 256 << 20);
+  const double read = report.at("probes").at("read").at("bytes_per_second").get<double>();
+  CHECK(result.at("share_of_read_bandwidth").get<double>() ==
+        Approx(result.at("bytes_per_second").get<double>() / read));
   CHECK(report.at("memory").at("peak").at("weights").get<uint64_t>() >=
         report.at("memory").at("planned").at("weights").get<uint64_t>());
   CHECK(llmbench_json(arguments).at("logits_hash") == report.at("logits_hash"));
@@ -199,6 +202,18 @@ TEST_CASE("inspect: every byte of the file is accounted for, without a device") 
   for (const char* part : {"memory plan", "weights in f16", "padding_bytes", "tokens"}) {
     INFO(part);
     CHECK(text.out.find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("devices --measure: bandwidth and arithmetic that the report's shares refer to") {
+  const nlohmann::json document = llmbench_json({"devices", "--measure"});
+  CHECK(schema_errors("devices", document) == "");
+  const nlohmann::json& measured = document.at("devices").at(0).at("measured");
+  CHECK(measured.at("read").at("bytes_per_second") > 1e8);
+  CHECK(measured.at("fp32").at("operations_per_second") > 1e8);
+  for (const char* kind : {"fp16", "int8_dot"}) {
+    const nlohmann::json& peak = measured.at(kind);
+    CHECK((peak.at("operations_per_second") > 0) == peak.at("skipped").get<std::string>().empty());
   }
 }
 

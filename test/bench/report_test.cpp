@@ -22,8 +22,10 @@ bench::Report made_up() {
   report.context = 128;
   report.chunk = 32;
   report.options.repetitions = 3;
-  report.copy.bytes_per_second = 10e9;
-  report.empty_dispatch = {40000, 100};
+  report.peaks.copy.bytes_per_second = 10e9;
+  report.peaks.read.per_second = 5e9;
+  report.peaks.fp32.per_second = 100e9;
+  report.peaks.empty_dispatch = {40000, 100};
   report.decode_step = {
       .dispatches = 50, .bytes_read = 9'000'000, .bytes_written = 1'000'000, .flops = 20'000'000};
   report.prefill_chunk = {.flops = 1'000'000'000};
@@ -56,6 +58,8 @@ TEST_CASE("a summary follows from its repetitions by arithmetic") {
   CHECK(summary.bytes_per_token == 10e6);
   CHECK(summary.bytes_per_second == Approx(1e9));
   CHECK(summary.share_of_copy == Approx(0.1));
+  CHECK(summary.share_of_read == Approx(0.2));
+  CHECK(summary.share_of_fp32 == Approx(70.0 / 32 * 1e9 / 0.2 / 100e9));
   CHECK(summary.decode_flops_per_second == Approx(2e9));
   CHECK(summary.prefill_flops_per_second == Approx(70.0 / 32 * 1e9 / 0.2));
   CHECK(summary.dispatch_seconds_per_token == Approx(0.002));
@@ -92,14 +96,14 @@ TEST_CASE("the CSV has one row per repetition and quotes what needs it") {
 
 TEST_CASE("the table shows speed, bandwidth and where the rest went") {
   const std::string table = bench::to_table(made_up());
-  for (const char* part : {"350.0 [233.3, 700.0]", "100.0 [66.7, 200.0]", "10.0 %", "1.00",
+  for (const char* part : {"350.0 [233.3, 700.0]", "100.0 [66.7, 200.0]", "20.0 %", "1.00",
                            "2.00 ms", "0000000000000abc", "weights 2.0 MiB", "Adreno"}) {
     INFO(part << " in\n" << table);
     CHECK(contains(table, part));
   }
   bench::Report skipped = made_up();
-  skipped.copy = {};
-  skipped.copy.skipped = "no memory";
+  skipped.peaks.copy = {};
+  skipped.peaks.copy.skipped = "no memory";
   CHECK(contains(bench::to_table(skipped), "copy skipped: no memory"));
 }
 
