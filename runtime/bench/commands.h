@@ -12,6 +12,7 @@ ExitCode generate(const GenerateOptions&);
 ExitCode logits(const LogitsOptions&);
 ExitCode perplexity(const PerplexityOptions&);
 ExitCode selftest(const SelfTestCommandOptions&);
+ExitCode tune(const TuneCommandOptions&);
 ExitCode inspect(const InspectOptions&);
 ExitCode devices(const DevicesOptions&);
 

@@ -25,6 +25,7 @@ void add_common_options(CLI::App& app, CommonOptions& common) {
   app.add_option("--context", common.context, "rows of the KV states")->check(CLI::PositiveNumber);
   app.add_option("--accumulate", common.accumulate, "sums of matrix products")
       ->check(CLI::IsMember({"fp32", "fp16"}));
+  app.add_flag("--no-tuned", common.no_tuned, "ignore what llmbench tune has stored");
   app.add_flag("--quiet", common.quiet, "no progress on stderr");
 }
 
@@ -106,6 +107,16 @@ int main(int argc, char** argv) {
   add_json(*sub, selftest_options.json);
   add_common_options(*sub, selftest_options.common);
   sub->callback([&] { command = [&] { return selftest(selftest_options); }; });
+
+  TuneCommandOptions tune_options;
+  sub = app.add_subcommand("tune", "pick kernel configurations for a model on this device");
+  add_model(*sub, tune_options.model);
+  sub->add_option("-r", tune_options.rounds, "timings of each row")->check(CLI::Range(1, 1000));
+  sub->add_option("--cases", tune_options.cases, "cases that a row must pass")
+      ->check(CLI::Range(1, 1000));
+  add_json(*sub, tune_options.json);
+  add_common_options(*sub, tune_options.common);
+  sub->callback([&] { command = [&] { return tune(tune_options); }; });
 
   InspectOptions inspect_options;
   sub = app.add_subcommand("inspect", "program, memory plan, weights, every byte of the file");

@@ -35,8 +35,22 @@ EngineOptions engine_options(const CommonOptions& common) {
   return options;
 }
 
+TunedFile open_tuned(const CommonOptions& common, const Device& device) {
+  if (common.no_tuned) return {"", std::make_shared<TunedConfigs>(), ""};
+  TunedFile tuned = read_tuned(device);
+  if (!tuned.note.empty()) progress(common.quiet, tuned.note);
+  return tuned;
+}
+
+EngineOptions with_tuned(EngineOptions options, const TunedFile& tuned) {
+  options.tuned = tuned.configs;
+  return options;
+}
+
 Session::Session(const CommonOptions& common, Package package, const EngineOptions& options)
-    : device(instance, device_options(common)), engine(device, std::move(package), options) {
+    : device(instance, device_options(common)),
+      tuned(open_tuned(common, device)),
+      engine(device, std::move(package), with_tuned(options, tuned)) {
   if (!device.priority_note().empty()) {
     progress(common.quiet, "--priority " + common.priority + ": " + device.priority_note());
   }

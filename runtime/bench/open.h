@@ -5,6 +5,7 @@
 #include <string>
 
 #include "runtime/bench/options.h"
+#include "runtime/bench/tuned_cache.h"
 #include "runtime/engine/session.h"
 #include "runtime/text/tokenizer.h"
 #include "runtime/vulkan/device.h"
@@ -14,11 +15,17 @@ namespace pocket::bench {
 DeviceOptions device_options(const CommonOptions&);
 EngineOptions engine_options(const CommonOptions&);
 
+// The tuned rows for the device, or none with --no-tuned; says when a file was ignored.
+TunedFile open_tuned(const CommonOptions&, const Device&);
+// The options with these rows.
+EngineOptions with_tuned(EngineOptions, const TunedFile&);
+
 // Instance, device and one engine on it.
 struct Session {
   Session(const CommonOptions&, Package, const EngineOptions&);
   Instance instance;
   Device device;
+  TunedFile tuned;
   Engine engine;
 };
 

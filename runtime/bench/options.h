@@ -17,6 +17,7 @@ struct CommonOptions {
   int64_t context = 0;               // --context, 0: the model's default
   std::string accumulate = "fp32";   // --accumulate fp32|fp16
   std::string limits_file;           // --limits FILE.json
+  bool no_tuned = false;             // --no-tuned: the table's rows, whatever was tuned
   bool quiet = false;                // --quiet
 };
 
@@ -61,6 +62,14 @@ struct SelfTestCommandOptions {
   CommonOptions common;
   std::string model;
   int repeats = 3;
+  std::string json;
+};
+
+struct TuneCommandOptions {
+  CommonOptions common;
+  std::string model;
+  int cases = 3;   // that a row must pass
+  int rounds = 5;  // timings of each row
   std::string json;
 };
 

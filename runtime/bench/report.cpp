@@ -222,10 +222,20 @@ nlohmann::json to_json(const Report& report) {
                        {"dispatches", use.dispatches}});
   }
   document["kernels"] = kernels;
+  document["tuned"] = {{"path", report.tuned.path},
+                       {"rows", report.tuned.configs ? report.tuned.configs->rows().size() : 0},
+                       {"rows_in_use", tuned_rows_in_use(report)},
+                       {"note", report.tuned.note}};
   document["interval_method"] = interval_method(report.measurements.front().repetitions.size());
   document["results"] = results;
   document["logits_hash"] = hex16(combined_logits_hash(report));
   return document;
+}
+
+size_t tuned_rows_in_use(const Report& report) {
+  return static_cast<size_t>(std::count_if(
+      report.kernels.begin(), report.kernels.end(),
+      [](const ConfigUse& use) { return use.config.find(kTunedOrigin) != std::string::npos; }));
 }
 
 SelftestOptions selftest_options(const CommonOptions& common, int repetitions) {

@@ -10,6 +10,7 @@
 #include "runtime/bench/options.h"
 #include "runtime/bench/peaks.h"
 #include "runtime/bench/statistics.h"
+#include "runtime/bench/tuned_cache.h"
 #include "runtime/bench/work_model.h"
 #include "runtime/kernels/selftest.h"
 
@@ -40,6 +41,7 @@ struct Report {
   nlohmann::json environment;  // program, model, device, limits, priority
   int64_t context = 0, chunk = 0;
   SelftestResult self_test;
+  TunedFile tuned;  // rows of llmbench tune that the kernels could choose from
   Peaks peaks;
   nlohmann::json memory;                // planned and peak, by kind
   StepCost decode_step, prefill_chunk;  // as planned: attention over the whole states
@@ -59,6 +61,8 @@ std::string to_table(const Report&);  // for people
 nlohmann::json environment_json(const Device&, const Package&, const CommonOptions&);
 nlohmann::json memory_json(Device&, const Engine&);
 SelftestOptions selftest_options(const CommonOptions&, int repetitions);
+// Of the rows in use, those that were tuned.
+size_t tuned_rows_in_use(const Report&);
 std::string scientific(double value);  // "1.2e-05"
 
 }  // namespace pocket::bench

@@ -102,6 +102,15 @@ std::string to_table(const Report& report) {
   text += "memory peak     " + memory_line(report.memory.at("peak")) + ", in blocks " +
           bytes_text(report.memory.at("peak_blocks").get<uint64_t>()) + ", host resident " +
           bytes_text(report.memory.at("host_peak_resident").get<uint64_t>()) + "\n";
+  text += "tuned    ";
+  if (!report.tuned.note.empty()) {
+    text += report.tuned.note + "\n";
+  } else if (!report.tuned.configs || report.tuned.configs->rows().empty()) {
+    text += "nothing; llmbench tune MODEL measures the rows on this device\n";
+  } else {
+    text += std::to_string(tuned_rows_in_use(report)) + " of the kernels below use rows of " +
+            report.tuned.path + "\n";
+  }
   text += "kernels\n";
   for (const ConfigUse& use : report.kernels) {
     text += std::string("  ") + (use.phase == Phase::decode ? "decode " : "prefill") + "  " +

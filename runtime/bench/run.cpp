@@ -46,8 +46,10 @@ void check_device(const RunOptions& options, const Package& package, const Insta
   Device device(instance, device_options(options.common));
   report.environment = environment_json(device, package, options.common);
   progress(options.common.quiet, "self-test on " + device.info().name);
-  report.self_test =
-      pocket::selftest(device, package, selftest_options(options.common, kSelfTestRepetitions));
+  report.tuned = open_tuned(options.common, device);
+  SelftestOptions how = selftest_options(options.common, kSelfTestRepetitions);
+  how.tuned = report.tuned.configs.get();
+  report.self_test = pocket::selftest(device, package, how);
   device.pipelines().save_cache();
   if (!report.self_test.passed()) {
     throw Error(
@@ -59,7 +61,8 @@ void check_device(const RunOptions& options, const Package& package, const Insta
 void measure_model(const RunOptions& options, Package package, const Instance& instance,
                    Report& report) {
   Device device(instance, device_options(options.common));
-  Engine engine(device, std::move(package), engine_options(options.common));
+  Engine engine(device, std::move(package),
+                with_tuned(engine_options(options.common), report.tuned));
   for (const int64_t prompt : options.prompts) {
     report.measurements.push_back(
         measure(engine, prompt, options.generate, options.warmup, options.repetitions,

@@ -14,8 +14,10 @@ ExitCode selftest(const SelfTestCommandOptions& options) {
   const Package package = Package::open(options.model);
   const Instance instance;
   Device device(instance, device_options(options.common));
-  const SelftestResult result =
-      pocket::selftest(device, package, selftest_options(options.common, options.repeats));
+  const TunedFile tuned = open_tuned(options.common, device);
+  SelftestOptions how = selftest_options(options.common, options.repeats);
+  how.tuned = tuned.configs.get();
+  const SelftestResult result = pocket::selftest(device, package, how);
 
   std::string text;
   for (const SelftestEntry& entry : result.entries) {

@@ -71,6 +71,7 @@ class Planner {
     context.bindings = bindings(tokens, rows);
     context.accumulate = options_.accumulate;
     context.decode = decode;
+    context.tuned = options_.tuned.get();
     return context;
   }
 

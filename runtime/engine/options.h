@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "runtime/kernels/plan.h"
@@ -25,6 +26,7 @@ struct EngineOptions {
   int64_t context = 0;  // rows of the KV states; 0: the program's default
   int64_t chunk = 0;    // rows of a prefill chunk; 0: the program's default
   Accumulate accumulate = Accumulate::fp32;
+  std::shared_ptr<const TunedConfigs> tuned;  // rows to prefer; null: the table's
   int32_t queued_steps = 2;   // steps submitted ahead of the one that the host waits for, 1..8
   SamplerSettings sampling;   // kept in the step record
   bool verify_shards = true;  // hash every shard before its upload

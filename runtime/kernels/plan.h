@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/kernels/step_record.h"
+#include "runtime/kernels/tuned.h"
 #include "runtime/package/package.h"
 #include "runtime/vulkan/limits.h"
 
@@ -54,7 +55,9 @@ struct KernelContext {
   DeviceLimits limits;
   Bindings bindings;  // tokens (padded), rows, context; `past` is on the device
   Accumulate accumulate = Accumulate::fp32;
-  bool decode = false;  // tokens == 1: GEMV kernels, else GEMM
+  bool decode = false;                             // tokens == 1: GEMV kernels, else GEMM
+  const TunedConfigs* tuned = nullptr;             // rows to prefer, or none
+  std::vector<ConfigRequest>* requests = nullptr;  // every row that is asked for goes here too
 };
 
 // Throws Error(device) when no configuration is valid within the limits: says kernel, limit, value.

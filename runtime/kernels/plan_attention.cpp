@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 
 #include "runtime/base/error.h"
 #include "runtime/kernels/plan_support.h"
@@ -141,11 +142,17 @@ AttentionPlan attention_plan(const KernelContext& context, int32_t op) {
 
 const KernelConfig& attention_config(const KernelContext& context, const AttentionPlan& plan,
                                      Kernel kernel) {
-  return choose_config(kernel, context.limits,
-                       {.rows = plan.capacity,
-                        .tokens = plan.out.rows,
-                        .head_dim = u32(plan.op->attributes.head_dim),
-                        .aligned = plan.wide});
+  const Attributes& a = plan.op->attributes;
+  const auto bucket = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(plan.capacity)));
+  return choose(context,
+                {kernel,
+                 {.rows = plan.capacity,
+                  .tokens = plan.out.rows,
+                  .head_dim = u32(a.head_dim),
+                  .aligned = plan.wide},
+                 std::to_string(a.heads) + " / " + std::to_string(a.kv_heads) + " heads of " +
+                     std::to_string(a.head_dim) + (plan.wide ? "" : " narrow") + ", context from " +
+                     std::to_string(bucket)});
 }
 
 // What both attention kernels take; the grid is the caller's.

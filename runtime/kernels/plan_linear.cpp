@@ -38,9 +38,12 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   const bool gated = m.up != kNone;
   const int64_t tokens = m.x.rows;
   const Kernel kernel = tokens == 1 ? Kernel::gemv : Kernel::gemm;
-  const KernelConfig& config = choose_config(
-      kernel, context.limits,
-      {.rows = range.rows, .tokens = tokens, .gated = gated, .aligned = format.columns % 4 == 0});
+  const KernelConfig& config = choose(
+      context,
+      {kernel,
+       {.rows = range.rows, .tokens = tokens, .gated = gated, .aligned = format.columns % 4 == 0},
+       std::string(encoding_name(format.encoding)) + " " + std::to_string(range.rows) + " x " +
+           std::to_string(format.columns)});
 
   const WeightRange weights = weight_range(context, m.matrix, range);
   const Window bias = vector_window(context, m.bias, range.first, range.rows);

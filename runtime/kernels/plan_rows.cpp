@@ -25,7 +25,8 @@ std::vector<Dispatch> plan_norm(const KernelContext& context, int32_t op) {
   const View sum = view(context, at_or_none(o.outputs, 1), Access::write);
   const WeightId scale = at_or_none(o.weights, 0);
   const WeightId bias = at_or_none(o.weights, 1);
-  const KernelConfig& config = choose_config(Kernel::norm, context.limits, {.tokens = x.rows});
+  const KernelConfig& config = choose(
+      context, {Kernel::norm, {.tokens = x.rows}, "of " + std::to_string(x.width) + " columns"});
   Dispatch d;
   d.shader = config.subgroup ? "norm_sg" : "norm";
   d.specialization = {config.lanes,

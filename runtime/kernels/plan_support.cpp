@@ -59,6 +59,14 @@ uint32_t u32(int64_t value) {
   return static_cast<uint32_t>(value);
 }
 
+const KernelConfig& choose(const KernelContext& context, const ConfigRequest& request) {
+  if (context.requests != nullptr) context.requests->push_back(request);
+  const KernelConfig* tuned =
+      context.tuned == nullptr ? nullptr : context.tuned->find(request.key());
+  if (tuned != nullptr && valid(*tuned, context.limits, request.shape)) return *tuned;
+  return choose_config(request.kernel, context.limits, request.shape);
+}
+
 uint32_t float_bits(float value) { return std::bit_cast<uint32_t>(value); }
 
 uint32_t groups_for(int64_t items, int64_t per_group) {

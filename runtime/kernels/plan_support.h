@@ -60,6 +60,9 @@ WeightRange weight_range(const KernelContext&, WeightId, const RowRange&);
 // Is the operator in the body (its padding ends at record.tokens) or in the head?
 bool in_body(const KernelContext&, int32_t op);
 
+// The row for a dispatch: the tuned one where there is one that is valid, else the table's.
+const KernelConfig& choose(const KernelContext&, const ConfigRequest&);
+
 uint32_t u32(int64_t);  // checked
 uint32_t float_bits(float);
 uint32_t groups_for(int64_t items, int64_t per_group);

@@ -16,6 +16,7 @@ namespace pocket {
 struct SelftestOptions {
   int64_t context = 0, chunk = 0;  // as the engine will run; 0: the program's default
   Accumulate accumulate = Accumulate::fp32;
+  const TunedConfigs* tuned = nullptr;  // rows that the engine will prefer
   int repetitions = 3;  // of each entry, with other inputs: drivers fail now and then
   uint32_t seed = 1;
   std::function<void(Dispatch&)> plant;  // tests only: changes each dispatch before it runs

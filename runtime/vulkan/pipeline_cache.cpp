@@ -58,21 +58,6 @@ std::vector<uint8_t> build_id() {
   return id;
 }
 
-uint64_t identity_of(const DeviceInfo& info) {
-  std::vector<uint8_t> bytes = build_id();
-  const auto append = [&](const void* data, size_t size) {
-    const auto* first = static_cast<const uint8_t*>(data);
-    bytes.insert(bytes.end(), first, first + size);
-  };
-  append(info.name.data(), info.name.size());
-  append(info.driver.data(), info.driver.size());
-  append(&info.vendor_id, sizeof(info.vendor_id));
-  append(&info.device_id, sizeof(info.device_id));
-  append(&info.driver_version, sizeof(info.driver_version));
-  append(info.pipeline_cache_uuid, sizeof(info.pipeline_cache_uuid));
-  return XXH64(bytes.data(), bytes.size(), 0);
-}
-
 // Empty unless the file is whole and was written for `identity`.
 std::vector<uint8_t> read_cache(const std::string& path, uint64_t identity) {
   std::ifstream file(path, std::ios::binary);
@@ -95,6 +80,21 @@ std::vector<uint8_t> read_cache(const std::string& path, uint64_t identity) {
 
 }  // namespace
 
+uint64_t cache_identity(const DeviceInfo& info) {
+  std::vector<uint8_t> bytes = build_id();
+  const auto append = [&](const void* data, size_t size) {
+    const auto* first = static_cast<const uint8_t*>(data);
+    bytes.insert(bytes.end(), first, first + size);
+  };
+  append(info.name.data(), info.name.size());
+  append(info.driver.data(), info.driver.size());
+  append(&info.vendor_id, sizeof(info.vendor_id));
+  append(&info.device_id, sizeof(info.device_id));
+  append(&info.driver_version, sizeof(info.driver_version));
+  append(info.pipeline_cache_uuid, sizeof(info.pipeline_cache_uuid));
+  return XXH64(bytes.data(), bytes.size(), 0);
+}
+
 std::string default_cache_folder() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   if (cache && *cache) return std::string(cache) + "/pocketformer";
@@ -104,7 +104,7 @@ std::string default_cache_folder() {
 }
 
 PipelineCache::PipelineCache(Device& device, const std::string& folder)
-    : device_(device), identity_(identity_of(device.info())) {
+    : device_(device), identity_(cache_identity(device.info())) {
   const std::string chosen = folder.empty() ? default_cache_folder() : folder;
   std::vector<uint8_t> data;
   if (!chosen.empty() && chosen != "-") {

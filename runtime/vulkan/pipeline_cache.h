@@ -10,9 +10,13 @@
 namespace pocket {
 
 class Device;
+struct DeviceInfo;
 
 // $XDG_CACHE_HOME/pocketformer or $HOME/.cache/pocketformer; empty when neither is set.
 std::string default_cache_folder();
+
+// Of device, driver and this program (the linker's build id).
+uint64_t cache_identity(const DeviceInfo&);
 
 class PipelineCache {
  public:

@@ -10,9 +10,9 @@ CommandResult llmbench(const std::vector<std::string>& arguments, const std::str
   return run_command(words, environment);
 }
 
-nlohmann::json llmbench_json(std::vector<std::string> arguments) {
+nlohmann::json llmbench_json(std::vector<std::string> arguments, const std::string& environment) {
   arguments.insert(arguments.end(), {"--json", "-"});
-  const CommandResult result = llmbench(arguments);
+  const CommandResult result = llmbench(arguments, environment);
   if (result.exit_code != 0) {
     throw std::runtime_error("llmbench ended with " + std::to_string(result.exit_code) + ": " +
                              result.err);

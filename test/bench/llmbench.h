@@ -14,7 +14,8 @@ CommandResult llmbench(const std::vector<std::string>& arguments,
                        const std::string& environment = "");
 
 // Runs it with --json - and parses what it printed; throws with its stderr unless it ended in 0.
-nlohmann::json llmbench_json(std::vector<std::string> arguments);
+nlohmann::json llmbench_json(std::vector<std::string> arguments,
+                             const std::string& environment = "");
 
 // A tiny model in a folder that goes away with it.
 class TinyFile {

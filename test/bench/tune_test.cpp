@@ -1,0 +1,87 @@
+// llmbench tune and what the next run makes of it, with a cache folder that goes away.
+#include "test/bench/llmbench.h"
+#include "test/support/catch.h"
+#include "test/support/schema.h"
+
+namespace pocket::test {
+namespace {
+
+struct Cache {
+  TemporaryFolder folder;
+  TinyFile model{TinyOptions{.encoding = Encoding::m0e4}};
+  std::string environment = "XDG_CACHE_HOME=" + folder.path().string();
+
+  nlohmann::json tune() {
+    return llmbench_json({"tune", model.path(), "-r", "1", "--cases", "1"}, environment);
+  }
+  nlohmann::json run(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"run", model.path(), "-p", "9", "-n", "3", "-r", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return llmbench_json(arguments, environment);
+  }
+};
+
+size_t tuned_kernels(const nlohmann::json& report) {
+  size_t count = 0;
+  for (const nlohmann::json& kernel : report.at("kernels")) {
+    const std::string config = kernel.at("config");
+    count += config.find("tuned on this device") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("tune: stored rows are used by the next run, which says so by their origin") {
+  Cache cache;
+  CHECK(tuned_kernels(cache.run()) == 0);
+  const nlohmann::json tuned = cache.tune();
+  CHECK(schema_errors("tune", tuned) == "");
+  CHECK(tuned.at("shapes").size() >= 8);
+  CHECK(tuned.at("rows_stored") == tuned.at("shapes").size());
+  const std::string path = tuned.at("path");
+  CHECK(path.find(cache.folder.path().string() + "/pocketformer/tuned-") == 0);
+
+  const nlohmann::json report = cache.run();
+  CHECK(schema_errors("run", report) == "");
+  CHECK(tuned_kernels(report) >= 6);
+  CHECK(report.at("tuned").at("rows_in_use") == tuned_kernels(report));
+  CHECK(report.at("tuned").at("path") == path);
+  CHECK(report.at("self_test").at("passed") == true);
+  CHECK(tuned_kernels(cache.run({"--no-tuned"})) == 0);
+  // Rows measured on the whole device say nothing about a lowered one.
+  const nlohmann::json lowered =
+      cache.run({"--limits", POCKET_SOURCE_DIR "/test/limits/no-subgroups.json"});
+  CHECK(tuned_kernels(lowered) == 0);
+  CHECK(lowered.at("tuned").at("note") == "");
+  const CommandResult text = llmbench(
+      {"run", cache.model.path(), "-p", "9", "-n", "3", "-r", "1", "--quiet"}, cache.environment);
+  CHECK(text.out.find("of the kernels below use rows of " + path) != std::string::npos);
+}
+
+TEST_CASE("a damaged or foreign list of tuned rows is ignored with a sentence") {
+  Cache cache;
+  const std::string path = cache.tune().at("path");
+  const nlohmann::json good = nlohmann::json::parse(read_file(path));
+  const auto ignored = [&](const std::string& text, const char* reason) {
+    write_file(path, text);
+    const nlohmann::json report = cache.run();
+    CAPTURE(text.substr(0, 200), report.at("tuned").at("note"));
+    CHECK(tuned_kernels(report) == 0);
+    const std::string note = report.at("tuned").at("note");
+    CHECK(note.find(reason) != std::string::npos);
+    CHECK(note.find("run llmbench tune again") != std::string::npos);
+  };
+  ignored("", "no list of tuned rows");
+  ignored("{\"schema\":", "no list of tuned rows");
+  nlohmann::json bad = good;
+  bad["identity"] = "0123456789abcdef";
+  ignored(bad.dump(), "another device");
+  bad = good;
+  bad["rows"].begin().value()["lanes"] = 96;
+  ignored(bad.dump(), "hash differs");
+  write_file(path, good.dump());
+  CHECK(tuned_kernels(cache.run()) > 0);
+}
+
+}  // namespace pocket::test
