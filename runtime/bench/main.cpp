@@ -21,6 +21,9 @@ void add_common_options(CLI::App& app, CommonOptions& common) {
   add_device_options(app, common);
   app.add_option("--priority", common.priority, "queue priority")
       ->check(CLI::IsMember({"low", "medium", "high", "default"}));
+  app.add_option("--max-submit-ms", common.max_submit_ms,
+                 "split a step into submissions of at most so many milliseconds")
+      ->check(CLI::PositiveNumber);
   app.add_option("--chunk", common.chunk, "rows of a prefill chunk")->check(CLI::PositiveNumber);
   app.add_option("--context", common.context, "rows of the KV states")->check(CLI::PositiveNumber);
   app.add_option("--accumulate", common.accumulate, "sums of matrix products")

@@ -13,6 +13,7 @@ namespace pocket::bench {
 struct CommonOptions {
   std::string device;                // --device N|NAME
   std::string priority = "default";  // --priority low|medium|high|default
+  double max_submit_ms = 0;          // --max-submit-ms, 0: one submission a step
   int64_t chunk = 0;                 // --chunk, 0: the model's default
   int64_t context = 0;               // --context, 0: the model's default
   std::string accumulate = "fp32";   // --accumulate fp32|fp16

@@ -222,6 +222,14 @@ nlohmann::json to_json(const Report& report) {
                        {"dispatches", use.dispatches}});
   }
   document["kernels"] = kernels;
+  const auto submissions = [](const SubmissionTimes& times) -> nlohmann::json {
+    return {{"submissions", times.submissions},
+            {"over_limit", times.over},
+            {"longest_ms", times.longest_ms}};
+  };
+  document["submission_limit"] = {{"max_submit_ms", report.options.common.max_submit_ms},
+                                  {"decode_step", submissions(report.decode_submissions)},
+                                  {"prefill_chunk", submissions(report.prefill_submissions)}};
   document["tuned"] = {{"path", report.tuned.path},
                        {"rows", report.tuned.configs ? report.tuned.configs->rows().size() : 0},
                        {"rows_in_use", tuned_rows_in_use(report)},

@@ -47,6 +47,7 @@ struct Report {
   StepCost decode_step, prefill_chunk;  // as planned: attention over the whole states
   AttentionShare attention;
   std::vector<ConfigUse> kernels;
+  SubmissionTimes decode_submissions, prefill_submissions;  // with --max-submit-ms
   std::vector<Measurement> measurements;
 };
 

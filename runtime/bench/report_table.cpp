@@ -43,6 +43,30 @@ std::string memory_line(const nlohmann::json& sums) {
   return text;
 }
 
+// What --priority asked for and what the driver granted; empty when nothing was asked.
+std::string priority_line(const nlohmann::json& environment) {
+  if (!environment.contains("priority")) return "";
+  const nlohmann::json& priority = environment.at("priority");
+  const std::string asked = priority.at("requested"), granted = priority.at("granted");
+  if (asked == "default") return "";
+  const std::string note = priority.at("note");
+  return "priority " + asked + " asked for, " + granted + " granted" +
+         (note.empty() ? "" : ": " + note) + "\n";
+}
+
+std::string submissions_line(const Report& report) {
+  if (report.options.common.max_submit_ms == 0) return "";
+  const auto part = [](const char* name, const SubmissionTimes& times) {
+    return std::string(name) + " in " + std::to_string(times.submissions) +
+           " submissions, the longest " + fixed(times.longest_ms, 2) + " ms" +
+           (times.over != 0 ? " (" + std::to_string(times.over) + " single segments exceed it)"
+                            : "");
+  };
+  return "submit   at most " + fixed(report.options.common.max_submit_ms, 2) +
+         " ms: " + part("decode", report.decode_submissions) + "; " +
+         part("a chunk", report.prefill_submissions) + "\n";
+}
+
 }  // namespace
 
 std::string to_table(const Report& report) {
@@ -54,6 +78,7 @@ std::string to_table(const Report& report) {
           std::to_string(report.chunk) + "\n";
   text += "check    self-test passed: " + std::to_string(report.self_test.entries.size()) +
           " kernels in use, worst error " + scientific(report.self_test.worst_error()) + "\n";
+  text += priority_line(report.environment) + submissions_line(report);
   const Peaks& peaks = report.peaks;
   text += peaks.copy.skipped.empty()
               ? "probes   copy " + fixed(peaks.copy.bytes_per_second / 1e9, 2) + " GB/s"

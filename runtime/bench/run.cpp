@@ -74,6 +74,8 @@ void measure_model(const RunOptions& options, Package package, const Instance& i
   report.prefill_chunk = engine.step_cost(Phase::prefill);
   report.attention = attention_share(engine.manifest().program);
   report.kernels = engine.config_uses();
+  report.decode_submissions = engine.submission_times(Phase::decode);
+  report.prefill_submissions = engine.submission_times(Phase::prefill);
   report.memory = memory_json(device, engine);
 }
 

@@ -27,6 +27,9 @@ struct EngineOptions {
   int64_t chunk = 0;    // rows of a prefill chunk; 0: the program's default
   Accumulate accumulate = Accumulate::fp32;
   std::shared_ptr<const TunedConfigs> tuned;  // rows to prefer; null: the table's
+  // Milliseconds that a submission may take where segments allow; 0: one submission a step. The
+  // segments are timed at load, at the full context.
+  double max_submit_ms = 0;
   int32_t queued_steps = 2;   // steps submitted ahead of the one that the host waits for, 1..8
   SamplerSettings sampling;   // kept in the step record
   bool verify_shards = true;  // hash every shard before its upload

@@ -7,6 +7,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/engine/loader.h"
+#include "runtime/engine/segment_times.h"
 #include "runtime/engine/state.h"
 
 namespace pocket {
@@ -16,9 +17,10 @@ Engine::State::State(Device& the_device, Package the_package, EngineOptions the_
       options(std::move(the_options)),
       plan(make_plan()),
       buffers(load_buffers(device, package, plan, options)),
+      policy(std::make_unique<InOrder>()),
       log(plan, options.log_stream),
       recorder(device, plan, buffers),
-      steps(recorder, plan, policy),
+      steps(recorder, plan, *policy),
       control(plan, buffers, log),
       flights(device, log, options.queued_steps) {
   sequence.reserve(static_cast<size_t>(plan.context) + 1);
@@ -26,6 +28,26 @@ Engine::State::State(Device& the_device, Package the_package, EngineOptions the_
     steps.prepare(kind, stochastic());
   }
   device.pipelines().save_cache();
+  if (options.max_submit_ms > 0) limit_submissions();
+}
+
+void Engine::State::limit_submissions() {
+  std::vector<double> times =
+      measure_segments(device, plan, recorder, steps, control, stochastic(), record());
+  log.take();  // all of it was waited for
+  auto split = std::make_unique<TimeSplit>(options.max_submit_ms * 1e6, std::move(times));
+  for (const auto& [phase, kind] : {std::pair{Phase::prefill, StepKind::last_chunk},
+                                    std::pair{Phase::decode, StepKind::token}}) {
+    SubmissionTimes& sums = submission_times[static_cast<size_t>(phase)];
+    for (const SegmentList& submission : split->arrange(plan, steps.segments(kind, stochastic()))) {
+      const double milliseconds = split->nanoseconds(submission) / 1e6;
+      ++sums.submissions;
+      sums.longest_ms = std::max(sums.longest_ms, milliseconds);
+      sums.over += milliseconds > options.max_submit_ms ? 1 : 0;
+    }
+  }
+  steps.set_policy(*split);
+  policy = std::move(split);
 }
 
 EnginePlan Engine::State::make_plan() {
@@ -147,6 +169,10 @@ void Engine::clear_statistics() { state_->statistics = {}; }
 StepCost Engine::step_cost(Phase phase) const {
   const StepKind kind = phase == Phase::prefill ? StepKind::last_chunk : StepKind::token;
   return state_->steps.get(kind, state_->stochastic(), 0).cost;
+}
+
+SubmissionTimes Engine::submission_times(Phase phase) const {
+  return state_->submission_times[static_cast<size_t>(phase)];
 }
 
 std::vector<ConfigUse> Engine::config_uses() const {

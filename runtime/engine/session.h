@@ -46,6 +46,14 @@ struct ConfigUse {
   uint32_t dispatches = 0;  // per step or chunk
 };
 
+// Submissions of one decode step or of one chunk with head and sampler, by the times measured at
+// load; all zero without EngineOptions::max_submit_ms.
+struct SubmissionTimes {
+  uint32_t submissions = 0;
+  uint32_t over = 0;  // longer than the limit: a single segment that takes so long
+  double longest_ms = 0;
+};
+
 class Engine {
  public:
   // Loads the package: plans, says the memory by kind, refuses what does not fit, uploads the
@@ -104,6 +112,7 @@ class Engine {
   void clear_statistics();
   StepCost step_cost(Phase) const;  // of one decode step; of one chunk with head and sampler
   std::vector<ConfigUse> config_uses() const;
+  SubmissionTimes submission_times(Phase) const;
 
   // Everything submitted and every host access to shared buffers since the last call, as the
   // checker (checker.h) reads it. Only with EngineOptions::log_stream.

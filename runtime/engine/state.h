@@ -2,6 +2,7 @@
 // the device first. Private to runtime/engine.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@ struct Engine::State {
 
   EnginePlan make_plan();  // says the sums and refuses what does not fit
   void say(const std::string& message);
+  void limit_submissions();  // to options.max_submit_ms, by measured times
   bool stochastic() const { return options.sampling.temperature > 0.0f; }
   int64_t vocab() const { return package.manifest().program.vocab; }
   // A record for a step that begins at the current position, with the sampler's settings.
@@ -36,12 +38,13 @@ struct Engine::State {
   std::vector<std::string> messages;
   EnginePlan plan;
   std::vector<Buffer> buffers;
-  InOrder policy;
+  std::unique_ptr<SubmissionPolicy> policy;
   StreamLog log;
   Recorder recorder;
   Steps steps;
   Control control;
   Statistics statistics;
+  std::array<SubmissionTimes, 2> submission_times{};  // by phase
 
   std::vector<int32_t> sequence;  // capacity context + 1 from the start
   int64_t position = 0;           // rows of the KV states that are filled

@@ -17,7 +17,7 @@ void add(StepCost& sum, const StepCost& part) {
 }  // namespace
 
 Steps::Steps(Recorder& recorder, const EnginePlan& plan, const SubmissionPolicy& policy)
-    : recorder_(recorder), plan_(plan), policy_(policy) {}
+    : recorder_(recorder), plan_(plan), policy_(&policy) {}
 
 SegmentList Steps::segments(StepKind kind, bool stochastic) const {
   SegmentList list;
@@ -68,13 +68,25 @@ void Steps::prepare(StepKind kind, bool stochastic) {
   if (!copies.empty()) return;
   const SegmentList list = segments(kind, stochastic);
   recorder_.record(list);
+  copies = build(list);
+}
+
+void Steps::set_policy(const SubmissionPolicy& policy) {
+  policy_ = &policy;
+  for (size_t i = 0; i < prepared_.size(); ++i) {
+    if (prepared_[i].empty()) continue;
+    prepared_[i] = build(segments(static_cast<StepKind>(i / 2), i % 2 == 1));
+  }
+}
+
+Steps::Copies Steps::build(const SegmentList& list) const {
   // Head and sampler of a prefill have one copy: they run once and are waited for. Its body has one
   // per flight, and so has the step.
   int32_t count = 1;
   for (const int32_t s : list) {
     count = std::max(count, plan_.segments[static_cast<size_t>(s)].copies);
   }
-  const std::vector<SegmentList> submissions = policy_.arrange(plan_, list);
+  const std::vector<SegmentList> submissions = policy_->arrange(plan_, list);
   Copies built(static_cast<size_t>(count));
   for (int32_t copy = 0; copy < count; ++copy) {
     PreparedStep& step = built[static_cast<size_t>(copy)];
@@ -90,7 +102,7 @@ void Steps::prepare(StepKind kind, bool stochastic) {
       step.parts.push_back(std::move(part));
     }
   }
-  copies = std::move(built);
+  return built;
 }
 
 const PreparedStep& Steps::get(StepKind kind, bool stochastic, int32_t copy) const {

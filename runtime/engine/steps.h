@@ -39,6 +39,9 @@ class Steps {
  public:
   Steps(Recorder&, const EnginePlan&, const SubmissionPolicy&);
 
+  // From now on, and for what is prepared already; nothing is recorded again. Nothing may be
+  // pending.
+  void set_policy(const SubmissionPolicy&);
   // Records what is missing. `stochastic` chooses the sampler of last_chunk and token.
   void prepare(StepKind, bool stochastic);
   // Prepared before; copies wrap at the number that the kind has.
@@ -47,13 +50,14 @@ class Steps {
 
  private:
   using Copies = std::vector<PreparedStep>;
+  Copies build(const SegmentList&) const;
   static size_t slot(StepKind kind, bool stochastic) {
     const bool samples = kind == StepKind::last_chunk || kind == StepKind::token;
     return static_cast<size_t>(kind) * 2 + (samples && stochastic ? 1 : 0);
   }
   Recorder& recorder_;
   const EnginePlan& plan_;
-  const SubmissionPolicy& policy_;
+  const SubmissionPolicy* policy_;
   std::array<Copies, kStepKinds * 2> prepared_;
 };
 

@@ -66,6 +66,31 @@ TEST_CASE("run: table on stdout, JSON and CSV in files") {
   CHECK(std::count(rows.begin(), rows.end(), '\n') == 2);
 }
 
+TEST_CASE("run: submissions are split by time, and the priority granted is said") {
+  const std::string json = model().folder() / "split.json";
+  const CommandResult result =
+      llmbench({"run", model().path(), "-p", "20", "-n", "4", "-r", "1", "--max-submit-ms", "0.001",
+                "--priority", "low", "--json", json});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  const nlohmann::json report = nlohmann::json::parse(read_file(json));
+  CHECK(schema_errors("run", report) == "");
+  const nlohmann::json& limit = report.at("submission_limit");
+  CHECK(limit.at("max_submit_ms") == 0.001);
+  CHECK(limit.at("decode_step").at("submissions") > 3);
+  const nlohmann::json& sample = report.at("results").at(0).at("samples").at(0);
+  CHECK(sample.at("submits") == sample.at("decode_steps").get<int>() *
+                                    limit.at("decode_step").at("submissions").get<int>());
+  CHECK(result.out.find("submit   at most 0.00 ms") != std::string::npos);
+
+  const nlohmann::json& priority = report.at("priority");
+  CHECK(priority.at("requested") == "low");
+  const std::string granted = priority.at("granted"), note = priority.at("note");
+  CHECK((granted == "low") == note.empty());
+  const std::string line = "priority low asked for, " + granted + " granted";
+  CHECK(result.out.find(line) != std::string::npos);
+}
+
 TEST_CASE("generate: ids as data, the same by seed, stopped by a stop id") {
   const nlohmann::json greedy =
       llmbench_json({"generate", model().path(), "--tokens", tokens_text(20), "-n", "12"});
