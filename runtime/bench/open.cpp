@@ -29,6 +29,7 @@ EngineOptions engine_options(const CommonOptions& common) {
   options.context = common.context;
   options.chunk = common.chunk;
   options.max_submit_ms = common.max_submit_ms;
+  options.import_weights = !common.copy_weights;
   options.accumulate = accumulate_from_name(common.accumulate);
   options.message = [quiet = common.quiet](const std::string& sentence) {
     progress(quiet, sentence);

@@ -188,6 +188,7 @@ nlohmann::json memory_json(Device& device, const Engine& engine) {
             {"total", planned.total()}}},
           {"peak", peak},
           {"peak_blocks", device.memory().peak_block_bytes()},
+          {"imported", device.memory().imported_bytes()},
           {"pipelines", device.pipelines().pipeline_count()},
           {"host_peak_resident", static_cast<uint64_t>(usage.ru_maxrss) * 1024}};
 }

@@ -125,7 +125,9 @@ std::string to_table(const Report& report) {
   text += "memory planned  " + memory_line(report.memory.at("planned")) + ", total " +
           bytes_text(report.memory.at("planned").at("total").get<uint64_t>()) + "\n";
   text += "memory peak     " + memory_line(report.memory.at("peak")) + ", in blocks " +
-          bytes_text(report.memory.at("peak_blocks").get<uint64_t>()) + ", host resident " +
+          bytes_text(report.memory.at("peak_blocks").get<uint64_t>()) +
+          ", read from the mapped file " +
+          bytes_text(report.memory.at("imported").get<uint64_t>()) + ", host resident " +
           bytes_text(report.memory.at("host_peak_resident").get<uint64_t>()) + "\n";
   text += "tuned    ";
   if (!report.tuned.note.empty()) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "runtime/base/error.h"
 #include "runtime/engine/rope.h"
@@ -48,7 +50,25 @@ void write_in_pieces(Transfer& transfer, const Buffer& buffer, std::span<const s
   }
 }
 
+Buffer import_shard(Device& device, const Package& package, size_t index) {
+  const uint64_t alignment = device.info().host_import_alignment;
+  if (alignment == 0 || !device.info().shares_host_memory) return {};
+  return Buffer::import_host(device, package.shard_pages(index, alignment), MemoryUse::weights);
+}
+
 }  // namespace
+
+uint64_t available_memory(const DeviceInfo& info) {
+  if (!info.shares_host_memory) return info.device_heap_bytes;
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  uint64_t kibibytes = 0;
+  while (file >> key >> kibibytes) {
+    if (key == "MemAvailable:") return std::min(info.device_heap_bytes, kibibytes * 1024);
+    file.ignore(80, '\n');
+  }
+  return info.device_heap_bytes;
+}
 
 void check_memory(const EnginePlan& plan, uint64_t available) {
   require_fit(plan.memory, available);
@@ -65,7 +85,16 @@ std::vector<Buffer> load_buffers(Device& device, const Package& package, const E
                                  const EngineOptions& options) {
   std::vector<Buffer> buffers;
   buffers.reserve(plan.buffers.size());
+  std::vector<bool> imported(plan.buffers.size(), false);
   for (const BufferSpec& spec : plan.buffers) {
+    if (spec.kind == BufferKind::weights && options.import_weights) {
+      Buffer buffer = import_shard(device, package, static_cast<size_t>(spec.index));
+      if (buffer) {
+        imported[buffers.size()] = true;
+        buffers.push_back(std::move(buffer));
+        continue;
+      }
+    }
     buffers.emplace_back(device, spec.bytes, memory_kind(spec.kind), memory_use(spec.kind));
   }
   Transfer transfer(device, std::max<uint64_t>(plan.memory.staging, 4096));
@@ -75,7 +104,7 @@ std::vector<Buffer> load_buffers(Device& device, const Package& package, const E
     switch (spec.kind) {
       case BufferKind::weights:
         if (options.verify_shards) package.verify_shard(index);
-        write_in_pieces(transfer, buffers[i], package.shard(index));
+        if (!imported[i]) write_in_pieces(transfer, buffers[i], package.shard(index));
         package.drop_pages(index);
         break;
       case BufferKind::rope: {

@@ -33,9 +33,11 @@ struct EngineOptions {
   int32_t queued_steps = 2;   // steps submitted ahead of the one that the host waits for, 1..8
   SamplerSettings sampling;   // kept in the step record
   bool verify_shards = true;  // hash every shard before its upload
+  // Let the device read the weights where the file is mapped, without a copy, where it can.
+  bool import_weights = true;
   // Notes and progress for the person, one sentence each (the memory sums, a lowered chunk).
   std::function<void(const std::string&)> message;
-  uint64_t memory_limit = 0;  // bytes of device memory that may be planned; 0: the device's heap
+  uint64_t memory_limit = 0;  // bytes of device memory that may be planned; 0: what is available
 
   // For tests.
   OmittedBarrier omit;

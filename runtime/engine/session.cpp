@@ -54,8 +54,8 @@ EnginePlan Engine::State::make_plan() {
   EnginePlan made = plan_engine(package.manifest(), device.limits(), options);
   for (const std::string& message : made.messages) say(message);
   say("Planned device memory: " + memory_text(made.memory) + ".");
-  const uint64_t heap = device.info().device_heap_bytes;
-  check_memory(made, options.memory_limit == 0 ? heap : std::min(options.memory_limit, heap));
+  const uint64_t most = available_memory(device.info());
+  check_memory(made, options.memory_limit == 0 ? most : std::min(options.memory_limit, most));
   return made;
 }
 

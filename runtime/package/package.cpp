@@ -170,6 +170,16 @@ std::span<const std::byte> Package::shard(size_t index) const {
   return state_->file().subspan(shard.offset, shard.bytes);
 }
 
+std::span<const std::byte> Package::shard_pages(size_t index, uint64_t alignment) const {
+  const std::span<const std::byte> bytes = shard(index);
+  if (alignment == 0 || reinterpret_cast<uintptr_t>(bytes.data()) % alignment != 0) return {};
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t mapped = checked_round_up(state_->map_bytes, page);
+  const uint64_t size = checked_round_up(bytes.size(), alignment);
+  if (size > mapped - state_->manifest.shards.at(index).offset) return {};
+  return {bytes.data(), size};
+}
+
 std::span<const std::byte> Package::section(const Section& section) const {
   return shard(static_cast<size_t>(section.shard)).subspan(section.offset, section.bytes);
 }

@@ -65,6 +65,9 @@ class Package {
   uint64_t tokenizer_bytes() const;  // of the manifest, the tokenizer's share (itemised by inspect)
   std::span<const std::byte> shard(size_t index) const;
   std::span<const std::byte> section(const Section&) const;
+  // The mapped memory that holds the shard, in whole multiples of `alignment`; empty when the shard
+  // does not begin at one or the mapping ends before the last.
+  std::span<const std::byte> shard_pages(size_t index, uint64_t alignment) const;
   void verify_shard(size_t index) const;  // Throws Error(bad_input) on a hash mismatch.
   void drop_pages(size_t shard) const;    // tells the system that the pages may go
 

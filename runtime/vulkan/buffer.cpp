@@ -30,6 +30,33 @@ Buffer::Buffer(Device& device, uint64_t bytes, MemoryKind kind, MemoryUse use)
   }
 }
 
+Buffer Buffer::import_host(Device& device, std::span<const std::byte> bytes, MemoryUse use) {
+  VkExternalMemoryBufferCreateInfo external{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+  external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.pNext = &external;
+  info.size = bytes.size();
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
+  info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  if (device.info().host_import_alignment == 0 || bytes.empty()) return {};
+  const VolkDeviceTable& table = device.table();
+  Buffer result;
+  result.device_ = &device;
+  result.bytes_ = bytes.size();
+  check(table.vkCreateBuffer(device.handle(), &info, nullptr, &result.handle_),
+        "creating a buffer over host memory");
+  VkMemoryRequirements needs{};
+  table.vkGetBufferMemoryRequirements(device.handle(), result.handle_, &needs);
+  if (needs.size > bytes.size()) return {};
+  std::optional<Allocation> allocation =
+      device.memory().import_host(bytes, needs.memoryTypeBits, use);
+  if (!allocation) return {};
+  result.allocation_ = std::move(*allocation);
+  check(table.vkBindBufferMemory(device.handle(), result.handle_, result.allocation_.memory(), 0),
+        "binding a buffer to host memory");
+  return result;
+}
+
 Buffer::Buffer(Buffer&& other) noexcept { *this = std::move(other); }
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {

@@ -14,6 +14,9 @@ class Buffer {
   Buffer() = default;
   // Size is rounded up to a multiple of 16 bytes; 0 becomes 16. Contents are undefined.
   Buffer(Device&, uint64_t bytes, MemoryKind, MemoryUse);
+  // Over host memory that the device takes as its own, without a copy (Memory::import_host); empty
+  // when it does not. The device only reads it; mapped() is empty.
+  static Buffer import_host(Device&, std::span<const std::byte>, MemoryUse);
   Buffer(Buffer&&) noexcept;
   Buffer& operator=(Buffer&&) noexcept;
   ~Buffer();

@@ -98,7 +98,11 @@ Device::Device(const Instance& instance, const DeviceOptions& options) {
 
   const uint32_t api = std::min(info_.api_version, instance.api_version());
   const Enabled enabled(info_, limits_, control, api);
-  create(options, enabled.features.pNext ? &enabled.features : nullptr, enabled.extensions);
+  std::vector<const char*> extensions = enabled.extensions;
+  if (info_.host_import_alignment != 0) {
+    extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  }
+  create(options, enabled.features.pNext ? &enabled.features : nullptr, std::move(extensions));
 
   volkLoadDeviceTable(&table_, handle_);
   // The promoted names are absent below Vulkan 1.2.

@@ -64,8 +64,11 @@ void read_properties(DeviceInfo& info, uint32_t api) {
   VkPhysicalDeviceDriverProperties driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
   VkPhysicalDeviceSubgroupSizeControlProperties control{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT host{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
   chain(properties, subgroup);
   chain(properties, maintenance);
+  if (info.has_extension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) chain(properties, host);
   const bool has_driver =
       api >= VK_API_VERSION_1_2 || info.has_extension(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
   const bool has_control =
@@ -80,6 +83,7 @@ void read_properties(DeviceInfo& info, uint32_t api) {
   info.timestamp_period = limits.timestampPeriod;
   info.non_coherent_atom = limits.nonCoherentAtomSize;
   info.max_allocation = maintenance.maxMemoryAllocationSize;
+  info.host_import_alignment = host.minImportedHostPointerAlignment;
   if (has_control && (control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT)) {
     info.subgroup_min = control.minSubgroupSize;
     info.subgroup_max = control.maxSubgroupSize;
@@ -217,6 +221,7 @@ DeviceInfo read_device(VkPhysicalDevice handle, uint32_t index, uint32_t instanc
   read_properties(info, api);
   read_features(info, api);
   read_queues(info);
+  info.shares_host_memory = info.type == "cpu" || info.type == "integrated";
   info.cooperative_matrix = info.has_extension("VK_KHR_cooperative_matrix");
   VkPhysicalDeviceMemoryProperties memory{};
   vkGetPhysicalDeviceMemoryProperties(handle, &memory);
@@ -317,6 +322,8 @@ nlohmann::json to_json(const DeviceInfo& info) {
                                 info.has_extension(VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME)}}},
       {"max_allocation_bytes", info.max_allocation},
       {"device_heap_bytes", info.device_heap_bytes},
+      {"shares_host_memory", info.shares_host_memory},
+      {"host_import_alignment", info.host_import_alignment},
       {"quirks", quirks},
       {"priorities_advertised", priorities},
   };

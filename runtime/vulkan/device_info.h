@@ -34,6 +34,8 @@ struct DeviceInfo {
   uint64_t non_coherent_atom = 1;       // bytes
   uint64_t max_allocation = 0;          // bytes of one allocation; 0: unknown
   uint64_t device_heap_bytes = 0;       // sum of the device-local heaps
+  bool shares_host_memory = false;      // device-local memory is the host's: CPU or integrated
+  uint64_t host_import_alignment = 0;   // bytes, of host memory that it takes as its own; 0: never
   bool subgroup_size_control = false;
   uint32_t subgroup_min = 0, subgroup_max = 0;
   bool timeline_semaphore = false;

@@ -17,6 +17,7 @@ struct MemoryBlock {
   uint64_t bytes = 0;
   std::byte* mapped = nullptr;
   bool coherent = false, cached = false;
+  bool imported = false;              // the host's memory, used by one allocation
   std::map<uint64_t, uint64_t> free;  // offset -> bytes, never adjacent
 
   bool empty() const { return free.size() == 1 && free.begin()->second == bytes; }
@@ -137,7 +138,7 @@ MemoryBlock& Memory::add_block(uint32_t type, uint64_t bytes, MemoryUse use) {
 
   uint64_t held = 0;
   for (const auto& other : blocks_) {
-    if (other->type == type) held += other->bytes;
+    if (other->type == type && !other->imported) held += other->bytes;
   }
   // Small requests share a block that grows with what is held; a large one gets a block of its own
   // size, so that large models waste nothing.
@@ -214,14 +215,70 @@ Allocation Memory::allocate(const VkMemoryRequirements& needs, MemoryKind kind, 
   return result;
 }
 
+std::optional<Allocation> Memory::import_host(std::span<const std::byte> bytes,
+                                              uint32_t allowed_types, MemoryUse use) {
+  const uint64_t alignment = device_.info().host_import_alignment;
+  const VolkDeviceTable& table = device_.table();
+  if (alignment == 0 || !device_.info().shares_host_memory || bytes.empty() ||
+      reinterpret_cast<uintptr_t>(bytes.data()) % alignment != 0 || bytes.size() % alignment != 0 ||
+      table.vkGetMemoryHostPointerPropertiesEXT == nullptr) {
+    return std::nullopt;
+  }
+  // Kernels only read weights, and the file is mapped for reading.
+  void* const pointer = const_cast<std::byte*>(bytes.data());
+  constexpr auto kHandle = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  VkMemoryHostPointerPropertiesEXT taken{VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
+  if (table.vkGetMemoryHostPointerPropertiesEXT(device_.handle(), kHandle, pointer, &taken) !=
+      VK_SUCCESS) {
+    return std::nullopt;
+  }
+  const uint32_t types = taken.memoryTypeBits & allowed_types;
+  for (uint32_t type = 0; type < properties_.memoryTypeCount; ++type) {
+    const VkMemoryPropertyFlags flags = properties_.memoryTypes[type].propertyFlags;
+    if ((types >> type & 1) == 0 || (flags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) == 0) continue;
+    VkImportMemoryHostPointerInfoEXT import{VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT};
+    import.handleType = kHandle;
+    import.pHostPointer = pointer;
+    VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+    info.pNext = &import;
+    info.allocationSize = bytes.size();
+    info.memoryTypeIndex = type;
+    auto block = std::make_unique<MemoryBlock>();
+    if (table.vkAllocateMemory(device_.handle(), &info, nullptr, &block->handle) != VK_SUCCESS) {
+      continue;
+    }
+    block->type = type;
+    block->bytes = bytes.size();
+    block->imported = true;
+    Allocation result;
+    result.owner_ = this;
+    result.block_ = block.get();
+    result.bytes_ = bytes.size();
+    result.use_ = use;
+    blocks_.push_back(std::move(block));
+    imported_bytes_ += bytes.size();
+    MemoryUsage& usage = usage_[static_cast<size_t>(use)];
+    usage.bytes += bytes.size();
+    usage.peak = std::max(usage.peak, usage.bytes);
+    return result;
+  }
+  return std::nullopt;
+}
+
 void Memory::release(const Allocation& allocation) {
   usage_[static_cast<size_t>(allocation.use_)].bytes -= allocation.bytes_;
   MemoryBlock& block = *allocation.block_;
+  if (block.imported) {
+    device_.table().vkFreeMemory(device_.handle(), block.handle, nullptr);
+    imported_bytes_ -= block.bytes;
+    std::erase_if(blocks_, [&](const auto& other) { return other.get() == &block; });
+    return;
+  }
   give_back(block, allocation.offset_, allocation.bytes_);
   if (!block.empty()) return;
   // One empty block of a type is kept: test harnesses and chunks allocate the same again.
   const bool another = std::any_of(blocks_.begin(), blocks_.end(), [&](const auto& other) {
-    return other.get() != &block && other->type == block.type && other->empty();
+    return other.get() != &block && other->type == block.type && !other->imported && other->empty();
   });
   if (!another && block.bytes <= kLargestSharedBlock) return;
   device_.table().vkFreeMemory(device_.handle(), block.handle, nullptr);
@@ -232,6 +289,7 @@ void Memory::release(const Allocation& allocation) {
 MemoryUsage Memory::usage(MemoryUse use) const { return usage_[static_cast<size_t>(use)]; }
 uint64_t Memory::block_bytes() const { return block_bytes_; }
 uint64_t Memory::peak_block_bytes() const { return peak_block_bytes_; }
+uint64_t Memory::imported_bytes() const { return imported_bytes_; }
 size_t Memory::block_count() const { return blocks_.size(); }
 
 }  // namespace pocket

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "runtime/vulkan/loader.h"
@@ -67,9 +69,16 @@ class Memory {
   // asked for, the bytes held and the size of the heap).
   Allocation allocate(const VkMemoryRequirements&, MemoryKind, MemoryUse);
 
+  // Host memory as device memory, without a copy: a block of its own. Only on devices whose local
+  // memory is the host's; begin and size are multiples of DeviceInfo::host_import_alignment.
+  // Nothing when the driver does not take it. The memory must outlive the allocation.
+  std::optional<Allocation> import_host(std::span<const std::byte>, uint32_t allowed_types,
+                                        MemoryUse);
+
   MemoryUsage usage(MemoryUse) const;
   uint64_t block_bytes() const;  // bytes of all blocks
   uint64_t peak_block_bytes() const;
+  uint64_t imported_bytes() const;  // of the host's memory, in no block
   size_t block_count() const;
 
  private:
@@ -82,7 +91,7 @@ class Memory {
   VkPhysicalDeviceMemoryProperties properties_{};
   std::vector<std::unique_ptr<MemoryBlock>> blocks_;
   std::array<MemoryUsage, kMemoryUses> usage_{};
-  uint64_t block_bytes_ = 0, peak_block_bytes_ = 0;
+  uint64_t block_bytes_ = 0, peak_block_bytes_ = 0, imported_bytes_ = 0;
 };
 
 }  // namespace pocket

@@ -137,4 +137,24 @@ TEST_CASE("the program runs under every limits file of the tests") {
   }
 }
 
+TEST_CASE("a context that does not fit is refused with the sums, printed before anything is held") {
+  // Each state fills one binding of 128 MiB; 400 layers of them fill no machine of ours.
+  TinyOptions options;
+  options.layers = 400;
+  options.max_context = 8'388'608 - 1;
+  options.rotary_dim = 0;
+  const TinyFile model(options);
+  const CommandResult result = llmbench({"generate", model.path(), "--tokens", "1,2,3"});
+  INFO(result.err);
+  CHECK(result.exit_code == 6);
+  const size_t planned = result.err.find("Planned device memory: weights");
+  const size_t refused = result.err.find("The model needs weights");
+  CHECK(planned != std::string::npos);
+  CHECK(refused != std::string::npos);
+  CHECK(planned < refused);
+  for (const char* part : {" + KV 102", " + activations ", " = ", "are available"}) {
+    CHECK(result.err.find(part, refused) != std::string::npos);
+  }
+}
+
 }  // namespace pocket::test

@@ -18,6 +18,7 @@ bench::Report made_up() {
   report.memory = {{"planned", {{"weights", 2 << 20}, {"total", 2 << 20}}},
                    {"peak", {{"weights", 2 << 20}}},
                    {"peak_blocks", 4 << 20},
+                   {"imported", 1 << 20},
                    {"host_peak_resident", 100 << 20}};
   report.context = 128;
   report.chunk = 32;

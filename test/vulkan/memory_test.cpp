@@ -105,4 +105,34 @@ TEST_CASE("a device without memory left ends in the out-of-memory exit code") {
   CHECK(device.memory().usage(MemoryUse::weights).bytes == 0);
 }
 
+TEST_CASE("host memory is imported in whole pages, once, and given back") {
+  Device device(shared_instance(), no_cache());
+  const uint64_t page = device.info().host_import_alignment;
+  if (page == 0 || !device.info().shares_host_memory) {
+    WARN("the device takes no host memory");
+    return;
+  }
+  std::vector<std::byte> bytes(4 * page, std::byte{1});
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const std::span<const std::byte> pages{bytes.data() + ((begin + page - 1) / page * page - begin),
+                                         2 * page};
+  CHECK_FALSE(Buffer::import_host(device, pages.subspan(16), MemoryUse::weights));
+  CHECK_FALSE(Buffer::import_host(device, pages.first(page + 16), MemoryUse::weights));
+  CHECK_FALSE(Buffer::import_host(device, {}, MemoryUse::weights));
+  const uint64_t blocks = device.memory().block_bytes();
+  {
+    const Buffer buffer = Buffer::import_host(device, pages, MemoryUse::weights);
+    REQUIRE(buffer);
+    CHECK(buffer.bytes() == 2 * page);
+    CHECK(device.memory().imported_bytes() == 2 * page);
+    CHECK(device.memory().usage(MemoryUse::weights).bytes == 2 * page);
+    CHECK(device.memory().block_bytes() == blocks);
+    // Other allocations never land in it.
+    const Buffer other(device, 4096, MemoryKind::device_local, MemoryUse::arena);
+    CHECK(device.memory().block_bytes() > blocks);
+  }
+  CHECK(device.memory().imported_bytes() == 0);
+  CHECK(device.memory().usage(MemoryUse::weights).bytes == 0);
+}
+
 }  // namespace pocket::test
