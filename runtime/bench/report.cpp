@@ -32,6 +32,16 @@ nlohmann::json to_json(const StepCost& cost) {
           {"bytes_written", cost.bytes_written}, {"flops", cost.flops}};
 }
 
+nlohmann::json to_json(const StartUp& start) {
+  return {{"device_seconds", start.device_seconds},
+          {"load_seconds", start.load_seconds},
+          {"first_token_seconds", start.first_token_seconds},
+          {"total_seconds", start.total()},
+          {"pipeline_seconds", start.pipeline_seconds},
+          {"pipelines", start.pipelines},
+          {"cache_loaded", start.cache_loaded}};
+}
+
 nlohmann::json to_json(const Repetition& repetition) {
   return {{"first_token_ns", repetition.first_token_ns},
           {"decode_ns", repetition.decode_ns},
@@ -65,6 +75,8 @@ nlohmann::json result_json(const Report& report, const Measurement& measurement)
           {"prefill_share_of_fp32_peak", summary.share_of_fp32},
           {"decode_flops_per_second", summary.decode_flops_per_second},
           {"dispatches_per_token", summary.dispatches_per_token},
+          {"barriers_per_token", summary.barriers_per_token},
+          {"submissions_per_token", summary.submissions_per_token},
           {"empty_dispatch_seconds_per_token", summary.dispatch_seconds_per_token},
           {"host_work_microseconds_per_step", summary.host_work_microseconds},
           {"host_wait_microseconds_per_step", summary.host_wait_microseconds},
@@ -118,6 +130,12 @@ Summary summarize(const Report& report, const Measurement& measurement) {
   summary.prefill_flops_per_second = work.prefill_flops / summary.first_token_seconds.median;
   summary.share_of_fp32 = share(summary.prefill_flops_per_second, report.peaks.fp32.per_second);
   summary.dispatches_per_token = report.decode_step.dispatches;
+  summary.barriers_per_token = report.decode_step.barriers;
+  summary.submissions_per_token =
+      over_repetitions(measurement, [](const Repetition& r) {
+        return static_cast<double>(r.submits) /
+               static_cast<double>(std::max<uint64_t>(r.decode_steps, 1));
+      }).median;
   summary.dispatch_seconds_per_token =
       summary.dispatches_per_token * report.peaks.empty_dispatch.nanoseconds / 1e9;
   return summary;
@@ -228,6 +246,7 @@ nlohmann::json to_json(const Report& report) {
             {"over_limit", times.over},
             {"longest_ms", times.longest_ms}};
   };
+  document["start_up"] = {{"cold", to_json(report.cold)}, {"warm", to_json(report.warm)}};
   document["submission_limit"] = {{"max_submit_ms", report.options.common.max_submit_ms},
                                   {"decode_step", submissions(report.decode_submissions)},
                                   {"prefill_chunk", submissions(report.prefill_submissions)}};

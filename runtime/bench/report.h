@@ -31,9 +31,18 @@ struct Summary {
   double prefill_flops_per_second = 0;
   double share_of_fp32 = 0;  // of prefill, of the measured multiply-adds in fp32; 0: skipped
   double decode_flops_per_second = 0;
-  double dispatches_per_token = 0;
+  double dispatches_per_token = 0, barriers_per_token = 0, submissions_per_token = 0;
   double dispatch_seconds_per_token = 0;  // dispatches x measured empty dispatch
   double host_work_microseconds = 0, host_wait_microseconds = 0;  // per decode step, medians
+};
+
+// From nothing to the first token of a prompt of one token.
+struct StartUp {
+  double device_seconds = 0, load_seconds = 0, first_token_seconds = 0;
+  double pipeline_seconds = 0;  // of load and first token: creating pipelines
+  size_t pipelines = 0;
+  bool cache_loaded = false;  // the pipeline cache on disk was used
+  double total() const { return device_seconds + load_seconds + first_token_seconds; }
 };
 
 struct Report {
@@ -47,6 +56,7 @@ struct Report {
   StepCost decode_step, prefill_chunk;  // as planned: attention over the whole states
   AttentionShare attention;
   std::vector<ConfigUse> kernels;
+  StartUp cold, warm;                                       // without and with the pipeline cache
   SubmissionTimes decode_submissions, prefill_submissions;  // with --max-submit-ms
   std::vector<Measurement> measurements;
 };

@@ -54,6 +54,14 @@ std::string priority_line(const nlohmann::json& environment) {
          (note.empty() ? "" : ": " + note) + "\n";
 }
 
+std::string start_up_line(const char* name, const StartUp& start) {
+  return std::string(name) + fixed(start.total(), 3) + " s to the first token: device " +
+         fixed(start.device_seconds, 3) + ", load " + fixed(start.load_seconds, 3) + ", token " +
+         fixed(start.first_token_seconds, 3) + "; " + std::to_string(start.pipelines) +
+         " pipelines in " + fixed(start.pipeline_seconds, 3) + " s, " +
+         (start.cache_loaded ? "from the cache" : "no cache") + "\n";
+}
+
 std::string submissions_line(const Report& report) {
   if (report.options.common.max_submit_ms == 0) return "";
   const auto part = [](const char* name, const SubmissionTimes& times) {
@@ -109,11 +117,13 @@ std::string to_table(const Report& report) {
           (report.options.repetitions < 6 ? "range" : "95 % interval") + " over " +
           std::to_string(report.options.repetitions) + " repetitions\n\n";
 
-  std::vector<Row> costs = {{"prompt", "dispatches/token", "x empty dispatch", "decode ms/token",
-                             "host us/token", "waiting us/token", "decode GFLOP/s"}};
+  std::vector<Row> costs = {{"prompt", "submits/token", "dispatches/token", "barriers/token",
+                             "x empty dispatch", "decode ms/token", "host us/token",
+                             "waiting us/token", "decode GFLOP/s"}};
   for (const Measurement& measurement : report.measurements) {
     const Summary summary = summarize(report, measurement);
-    costs.push_back({std::to_string(measurement.prompt), fixed(summary.dispatches_per_token, 0),
+    costs.push_back({std::to_string(measurement.prompt), fixed(summary.submissions_per_token, 0),
+                     fixed(summary.dispatches_per_token, 0), fixed(summary.barriers_per_token, 0),
                      fixed(summary.dispatch_seconds_per_token * 1e3, 2) + " ms",
                      fixed(1e3 / summary.decode_tokens_per_second.median, 2),
                      fixed(summary.host_work_microseconds, 1),
@@ -129,6 +139,8 @@ std::string to_table(const Report& report) {
           ", read from the mapped file " +
           bytes_text(report.memory.at("imported").get<uint64_t>()) + ", host resident " +
           bytes_text(report.memory.at("host_peak_resident").get<uint64_t>()) + "\n";
+  text +=
+      start_up_line("start-up cold  ", report.cold) + start_up_line("start-up warm  ", report.warm);
   text += "tuned    ";
   if (!report.tuned.note.empty()) {
     text += report.tuned.note + "\n";

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "runtime/bench/commands.h"
 #include "runtime/bench/open.h"
@@ -58,11 +60,52 @@ void check_device(const RunOptions& options, const Package& package, const Insta
   }
 }
 
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// A device and an engine on it, timed up to the first token.
+struct Started {
+  Started(const Instance& instance, const DeviceOptions& device_options, Package package,
+          const EngineOptions& engine_options)
+      : device(instance, device_options) {
+    start.device_seconds = seconds_since(begin);
+    begin = std::chrono::steady_clock::now();
+    engine.emplace(device, std::move(package), engine_options);
+    start.load_seconds = seconds_since(begin);
+    begin = std::chrono::steady_clock::now();
+    const int32_t token = 0;
+    engine->prefill(std::span(&token, 1));
+    start.first_token_seconds = seconds_since(begin);
+    start.pipeline_seconds = static_cast<double>(device.pipelines().create_ns()) / 1e9;
+    start.pipelines = device.pipelines().pipeline_count();
+    start.cache_loaded = device.pipelines().cache_was_loaded();
+    engine->reset();
+  }
+
+  StartUp start;
+  std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
+  Device device;
+  std::optional<Engine> engine;
+};
+
+void measure_cold_start(const RunOptions& options, const Instance& instance, Report& report) {
+  progress(options.common.quiet, "starting without the pipeline cache");
+  DeviceOptions cold = device_options(options.common);
+  cold.cache_folder = "-";
+  EngineOptions engine = engine_options(options.common);
+  engine.message = {};  // the same is said again when the measured engine loads
+  report.cold =
+      Started(instance, cold, Package::open(options.model), with_tuned(engine, report.tuned)).start;
+}
+
 void measure_model(const RunOptions& options, Package package, const Instance& instance,
                    Report& report) {
-  Device device(instance, device_options(options.common));
-  Engine engine(device, std::move(package),
-                with_tuned(engine_options(options.common), report.tuned));
+  Started started(instance, device_options(options.common), std::move(package),
+                  with_tuned(engine_options(options.common), report.tuned));
+  report.warm = started.start;
+  Device& device = started.device;
+  Engine& engine = *started.engine;
   for (const int64_t prompt : options.prompts) {
     report.measurements.push_back(
         measure(engine, prompt, options.generate, options.warmup, options.repetitions,
@@ -91,6 +134,7 @@ ExitCode run(const RunOptions& asked) {
   Report report;
   const Instance instance;
   check_device(options, package, instance, report);
+  measure_cold_start(options, instance, report);
   measure_model(options, std::move(package), instance, report);
   {
     // Last and on a device of its own, so that the probes' memory does not count as the model's.

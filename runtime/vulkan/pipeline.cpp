@@ -1,5 +1,7 @@
 #include "runtime/vulkan/pipeline.h"
 
+#include <chrono>
+
 #include "runtime/base/error.h"
 #include "runtime/vulkan/device.h"
 #include "runtime/vulkan/pipeline_cache.h"
@@ -72,8 +74,12 @@ const Pipeline& PipelineStore::get(const PipelineKey& key, std::span<const uint3
                     std::to_string(device_.limits().max_push_constants) + " in steps of 4");
   }
   const DescriptorSetLayout& set = set_layout(key.storage_buffers);
-  auto pipeline = std::make_unique<Pipeline>(
-      device_, key, code, set, pipeline_layout(set, key.push_constant_bytes), cache_->handle());
+  const VkPipelineLayout layout = pipeline_layout(set, key.push_constant_bytes);
+  const auto begin = std::chrono::steady_clock::now();
+  auto pipeline = std::make_unique<Pipeline>(device_, key, code, set, layout, cache_->handle());
+  create_ns_ += static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin)
+          .count());
   unsaved_ = true;
   return *pipelines_.emplace(key, std::move(pipeline)).first->second;
 }

@@ -61,6 +61,8 @@ class PipelineStore {
   void save_cache();
 
   size_t pipeline_count() const { return pipelines_.size(); }
+  // Spent in vkCreateComputePipelines; drivers may compile more at the first dispatch.
+  uint64_t create_ns() const { return create_ns_; }
   bool cache_was_loaded() const;   // the file existed and fitted this device and binary
   std::string cache_path() const;  // empty: no cache
 
@@ -74,6 +76,7 @@ class PipelineStore {
   std::map<std::pair<uint32_t, uint32_t>, VkPipelineLayout> layouts_;
   std::map<PipelineKey, std::unique_ptr<Pipeline>> pipelines_;
   bool unsaved_ = false;
+  uint64_t create_ns_ = 0;
 };
 
 }  // namespace pocket

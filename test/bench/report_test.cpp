@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "test/support/schema.h"
 #include "test/support/catch.h"
+#include "test/support/schema.h"
 #include "test/vulkan/fixture.h"
 
 namespace pocket::test {
@@ -27,8 +27,11 @@ bench::Report made_up() {
   report.peaks.read.per_second = 5e9;
   report.peaks.fp32.per_second = 100e9;
   report.peaks.empty_dispatch = {40000, 100};
-  report.decode_step = {
-      .dispatches = 50, .bytes_read = 9'000'000, .bytes_written = 1'000'000, .flops = 20'000'000};
+  report.decode_step = {.dispatches = 50,
+                        .barriers = 40,
+                        .bytes_read = 9'000'000,
+                        .bytes_written = 1'000'000,
+                        .flops = 20'000'000};
   report.prefill_chunk = {.flops = 1'000'000'000};
   bench::Measurement measurement{70, 11, {}};
   for (const uint64_t scale : {2, 1, 3}) {
@@ -37,6 +40,7 @@ bench::Report made_up() {
     repetition.token_ns.assign(10, 5'000'000 * scale);
     repetition.decode_ns = 50'000'000 * scale;
     repetition.decode_steps = 20;
+    repetition.submits = 60;
     repetition.host_work_ns = 60'000 * scale;
     repetition.host_wait_ns = 80'000'000;
     repetition.logits_hash = 0xabc;
@@ -64,6 +68,9 @@ TEST_CASE("a summary follows from its repetitions by arithmetic") {
   CHECK(summary.decode_flops_per_second == Approx(2e9));
   CHECK(summary.prefill_flops_per_second == Approx(70.0 / 32 * 1e9 / 0.2));
   CHECK(summary.dispatch_seconds_per_token == Approx(0.002));
+  CHECK(summary.dispatches_per_token == 50);
+  CHECK(summary.barriers_per_token == 40);
+  CHECK(summary.submissions_per_token == 3);
   CHECK(summary.host_work_microseconds == Approx(6));
   CHECK(summary.host_wait_microseconds == Approx(4000));
 }
