@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/kernels/config.h"
 #include "runtime/kernels/step_record.h"
 #include "runtime/package/package.h"
 #include "runtime/vulkan/limits.h"
@@ -32,6 +33,7 @@ struct Operand {
   int32_t section = 0;
   uint64_t offset = 0, bytes = 0;
   Access access = Access::read;
+  uint32_t texel_words = 0;  // 0: bound as a storage buffer; 1, 4: as texels of so many words
 };
 
 struct Dispatch {
@@ -55,6 +57,7 @@ struct KernelContext {
   Bindings bindings;  // tokens (padded), rows, context; `past` is on the device
   Accumulate accumulate = Accumulate::fp32;
   bool decode = false;  // tokens == 1: GEMV kernels, else GEMM
+  const KernelConfig* forced = nullptr;  // row of every matrix kernel, for the kernel lab
 };
 
 // Throws Error(device) when no configuration is valid within the limits: says kernel, limit, value.
