@@ -16,7 +16,9 @@ void main() {
   uint first_token = gl_WorkGroupID.y * TOKENS;
   uint limit = push.limit_by_record != 0u ? min(record.tokens, push.tokens) : push.tokens;
   if (first_token >= limit) return;  // uniform over the workgroup
-  for (uint t = 0u; t < TOKENS; ++t) token_row[t] = min(first_token + t, limit - 1u);
+  for (uint t = 0u; t < TOKENS; ++t) {
+    token_base[t] = min(first_token + t, limit - 1u) * columns;
+  }
   locate_rows(first, lane);
   inner_product(0u, 1u);
   for (uint t = 0u; t < TOKENS; ++t) {

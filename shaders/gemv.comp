@@ -16,7 +16,7 @@ void main() {
   uint lane = gl_LocalInvocationIndex % LANES;
   uint split = gl_LocalInvocationIndex / LANES;
   uint first = gl_WorkGroupID.x * LANES * ROWS;
-  token_row[0] = 0u;
+  token_base[0] = 0u;
   locate_rows(first, lane);
   inner_product(split, SPLITS);
   if (SPLITS > 1u) {

@@ -80,7 +80,7 @@ PeakProbe read_once(Device& device, Transfer& transfer, const Buffer& buffer, ui
   const uint64_t ranges = std::max<uint64_t>(1, bytes / range);
   const Pipeline& pipeline = device.pipelines().get({.shader = "probe_read",
                                                      .specialization = {local},
-                                                     .storage_buffers = 2,
+                                                     .bindings = {2, 0},
                                                      .push_constant_bytes = 4},
                                                     shader_code("probe_read"));
   const Buffer sums = filled(device, transfer, uint64_t{4} * local * groups, 0);
@@ -135,7 +135,7 @@ PeakProbe arithmetic_once(Device& device, Arithmetic kind, uint32_t local, uint3
   const uint32_t groups = std::max(1u, 16384u / local);
   const Pipeline& pipeline = device.pipelines().get({.shader = shader,
                                                      .specialization = {local, chains},
-                                                     .storage_buffers = 1,
+                                                     .bindings = {1, 0},
                                                      .push_constant_bytes = 12},
                                                     shader_code(shader));
   Transfer transfer(device, 1 << 20);

@@ -84,7 +84,7 @@ CopyProbe probe_copy(Device& device, uint64_t half_bytes, int repetitions) {
   const uint64_t range = std::min(bytes, device.limits().max_binding / 256 * 256);
   const Pipeline& pipeline = device.pipelines().get({.shader = "probe_copy",
                                                      .specialization = {kLocalSize},
-                                                     .storage_buffers = 2,
+                                                     .bindings = {2, 0},
                                                      .push_constant_bytes = 4},
                                                     shader_code("probe_copy"));
   const auto ranges = static_cast<uint32_t>((bytes + range - 1) / range);

@@ -37,7 +37,8 @@ nlohmann::json to_json(const KernelConfig& row) {
           {"rows", row.rows},
           {"tokens", row.tokens},
           {"splits", row.splits},
-          {"subgroup", row.subgroup}};
+          {"subgroup", row.subgroup},
+          {"texels", row.texels}};
 }
 
 // The table's row with these numbers: a file adds no rows of its own.

@@ -72,14 +72,15 @@ std::vector<Recorder::Bound> Recorder::bind(const SegmentPlan& segment, Descript
   for (size_t i = 0; i < segment.dispatches.size(); ++i) {
     const Dispatch& dispatch = segment.dispatches[i];
     ranges.clear();
-    for (const Touch& touch : segment.bindings[i]) {
+    for (size_t b = 0; b < dispatch.operands.size(); ++b) {
+      const Touch& touch = segment.bindings[i][b];
       ranges.push_back({buffers_[static_cast<size_t>(touch.buffer)].handle(), touch.begin,
-                        touch.end - touch.begin});
+                        touch.end - touch.begin, dispatch.operands[b].texel_words});
     }
     PipelineKey key;
     key.shader = dispatch.shader;
     key.specialization = dispatch.specialization;
-    key.storage_buffers = static_cast<uint32_t>(ranges.size());
+    key.bindings = binding_kinds(ranges);
     key.push_constant_bytes = static_cast<uint32_t>(dispatch.push_constants.size() * 4);
     const Pipeline& pipeline = device_.pipelines().get(key, shader_code(dispatch.shader));
     result.push_back({&pipeline, pool.allocate(pipeline.set_layout(), ranges)});

@@ -9,13 +9,18 @@ namespace pocket {
 namespace {
 
 constexpr const char* kLavapipe = "from the trial kernels of software-device.md, not swept";
+constexpr const char* kSweep = "pocket_kernel_lab --all";
 constexpr const char* kAdreno = "on paper: wave of 64 or 128 (devices.md 5)";
 constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shaders.md)";
 constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
-// Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin.
+// Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin,
+// texels.
 constexpr KernelConfig kConfigs[] = {
+    {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
+    {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
+    {Kernel::gemv, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 16, 4, 1, 1, true, 256, 0, kLavapipe},
     {Kernel::gemv, "llvmpipe", 16, 2, 1, 1, true, 0, 0, kLavapipe},
     {Kernel::gemv, "adreno", 128, 2, 1, 2, true, 2048, 0, kAdreno},
@@ -31,6 +36,8 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv, "", 32, 2, 1, 4, false, 0, 0, kCommon},
     {Kernel::gemv, "", 32, 2, 1, 1, false, 0, 0, kCommon},
 
+    {Kernel::gemm, "llvmpipe", 8, 4, 8, 1, true, 0, 8, kSweep, true},
+    {Kernel::gemm, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kSweep, true},
     {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
     {Kernel::gemm, "adreno", 64, 2, 8, 1, true, 0, 8, kAdreno},
     {Kernel::gemm, "mali", 32, 2, 4, 1, true, 0, 0, kMali},
@@ -109,7 +116,11 @@ std::string KernelConfig::str() const {
     text += "x" + std::to_string(tokens);
   }
   if (kernel == Kernel::gemv || decode) text += " split " + std::to_string(splits);
-  if (subgroup) text += " sg";
+  if (texels) {
+    text += " texels";
+  } else if (subgroup) {
+    text += " sg";
+  }
   return text + " (" + origin + ")";
 }
 
@@ -166,6 +177,9 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
       if (config.kernel == Kernel::gemv && config.tokens != 1) return false;
       // Each activation costs four loads then: a large tile would compile for minutes.
       if (!shape.aligned && config.rows * config.tokens > 4) return false;
+      if (config.texels && (!config.subgroup || !shape.texels || limits.max_texels == 0)) {
+        return false;
+      }
       // The lanes whose activations are handed round must exist, in a subgroup of one split.
       if (config.subgroup && config.lanes < broadcast_lanes(limits)) return false;
       if (config.subgroup && config.splits > 1 && config.lanes % limits.subgroup_size != 0) {

@@ -35,6 +35,7 @@ struct KernelConfig {
   int64_t min_rows = 0;     // meant for matrices of at least so many rows
   int64_t min_tokens = 0;   // and for at least so many activation rows
   const char* origin = "";  // where the numbers come from, for reports
+  bool texels = false;      // gemv, gemm: reads texels and shuffles (shaders/common/matmul.glsl)
 
   std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
 };
@@ -46,6 +47,7 @@ struct KernelShape {
   uint32_t head_dim = 0;
   bool gated = false;
   bool aligned = true;  // columns divide by 4: activations come in vectors; attention: states too
+  bool texels = false;  // operands fit texel buffers, and products are not to be in fp16
 };
 
 // Attention whose workgroup is one subgroup of 8 or 16 lanes: the _lanes kernels.

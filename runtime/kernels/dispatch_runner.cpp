@@ -112,7 +112,7 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
     run.push_constants = dispatch.push_constants;
     run.groups = dispatch.groups;
     for (const Operand& o : dispatch.operands) {
-      run.bindings.push_back({buffer_of(o, runs.size()), o.offset, o.bytes});
+      run.bindings.push_back({buffer_of(o, runs.size()), o.offset, o.bytes, o.texel_words});
     }
     runs.push_back(std::move(run));
   }

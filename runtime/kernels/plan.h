@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/kernels/config.h"
 #include "runtime/kernels/step_record.h"
 #include "runtime/kernels/tuned.h"
 #include "runtime/package/package.h"
@@ -33,6 +34,7 @@ struct Operand {
   int32_t section = 0;
   uint64_t offset = 0, bytes = 0;
   Access access = Access::read;
+  uint32_t texel_words = 0;  // 0: bound as a storage buffer; 1, 4: as texels of so many words
 };
 
 struct Dispatch {
@@ -58,6 +60,7 @@ struct KernelContext {
   bool decode = false;                             // tokens == 1: GEMV kernels, else GEMM
   const TunedConfigs* tuned = nullptr;             // rows to prefer, or none
   std::vector<ConfigRequest>* requests = nullptr;  // every row that is asked for goes here too
+  const KernelConfig* forced = nullptr;            // row of every matrix kernel, for the kernel lab
 };
 
 // Throws Error(device) when no configuration is valid within the limits: says kernel, limit, value.

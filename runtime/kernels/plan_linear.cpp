@@ -20,15 +20,29 @@ struct Matmul {
   Activation activation = Activation::none;
 };
 
+bool products_in_half(const KernelContext& context, Encoding encoding) {
+  return context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
+         encoding != Encoding::f32;
+}
+
 std::string suffix(const KernelContext& context, const Matmul& m, const KernelConfig& config) {
   const Encoding encoding = weight(context, m.matrix).format.encoding;
   std::string text = std::string("_") + encoding_name(encoding);
   if (m.up != kNone) text += "_gated";
-  const bool half = context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
-                    encoding != Encoding::f32;
-  if (half) text += "_half";
+  if (products_in_half(context, encoding)) text += "_half";
+  if (config.texels) return text + "_tx";
   if (config.subgroup) text += "_sg";
   return text;
+}
+
+// Whether every row of the activations and the ranges of weights are whole texels, no more of them
+// than a view may hold. Codes are units of 16 bytes, pairs words.
+bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRange& weights) {
+  const auto row_bytes = static_cast<uint64_t>(m.x.width * (m.x.is_f16() != 0 ? 2 : 4));
+  const uint64_t most = context.limits.max_texels;
+  return !products_in_half(context, weight(context, m.matrix).format.encoding) &&
+         row_bytes % 16 == 0 && m.x.operand.bytes / 16 <= most &&
+         weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most;
 }
 
 Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRange& range,
@@ -38,14 +52,19 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   const bool gated = m.up != kNone;
   const int64_t tokens = m.x.rows;
   const Kernel kernel = tokens == 1 ? Kernel::gemv : Kernel::gemm;
-  const KernelConfig& config = choose(
-      context,
-      {kernel,
-       {.rows = range.rows, .tokens = tokens, .gated = gated, .aligned = format.columns % 4 == 0},
-       std::string(encoding_name(format.encoding)) + " " + std::to_string(range.rows) + " x " +
-           std::to_string(format.columns)});
-
   const WeightRange weights = weight_range(context, m.matrix, range);
+  const KernelShape shape = {.rows = range.rows,
+                             .tokens = tokens,
+                             .gated = gated,
+                             .aligned = format.columns % 4 == 0,
+                             .texels = fits_texels(context, m, weights)};
+  const bool forced = context.forced != nullptr && valid(*context.forced, context.limits, shape);
+  const KernelConfig& config =
+      forced ? *context.forced
+             : choose(context, {kernel, shape,
+                                std::string(encoding_name(format.encoding)) + " " +
+                                    std::to_string(range.rows) + " x " +
+                                    std::to_string(format.columns)});
   const Window bias = vector_window(context, m.bias, range.first, range.rows);
   const Window up_bias = vector_window(context, m.up_bias, range.first, range.rows);
   const Window combine = window(context, m.combine, range.first, range.rows);
@@ -77,6 +96,11 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   }
   if (codes4) d.operands.push_back(weights.pairs);
   if (codes4 && gated) d.operands.push_back(up.pairs);
+  if (config.texels) {
+    d.operands[1].texel_words = d.operands[2].texel_words = 4;
+    if (gated) d.operands[6].texel_words = 4;
+    for (size_t i = gated ? 8 : 6; i < d.operands.size(); ++i) d.operands[i].texel_words = 1;
+  }
   d.push_constants = {u32(format.columns),
                       u32(range.rows),
                       u32(static_cast<int64_t>(format.code_row_bytes()) / unit_bytes),

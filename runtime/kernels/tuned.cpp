@@ -23,7 +23,7 @@ const KernelConfig* TunedConfigs::find(const std::string& key) const {
 
 bool same_numbers(const KernelConfig& a, const KernelConfig& b) {
   return a.kernel == b.kernel && a.lanes == b.lanes && a.rows == b.rows && a.tokens == b.tokens &&
-         a.splits == b.splits && a.subgroup == b.subgroup;
+         a.splits == b.splits && a.subgroup == b.subgroup && a.texels == b.texels;
 }
 
 std::vector<KernelConfig> candidates(const ConfigRequest& request, const DeviceLimits& limits) {

@@ -14,6 +14,7 @@ Buffer::Buffer(Device& device, uint64_t bytes, MemoryKind kind, MemoryUse use)
   info.size = bytes_;
   info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
                VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  if (device.limits().max_texels != 0) info.usage |= VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   const VolkDeviceTable& table = device.table();
   check(table.vkCreateBuffer(device.handle(), &info, nullptr, &handle_), "creating a buffer");
@@ -37,6 +38,7 @@ Buffer Buffer::import_host(Device& device, std::span<const std::byte> bytes, Mem
   info.pNext = &external;
   info.size = bytes.size();
   info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
+  if (device.limits().max_texels != 0) info.usage |= VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   if (device.info().host_import_alignment == 0 || bytes.empty()) return {};
   const VolkDeviceTable& table = device.table();

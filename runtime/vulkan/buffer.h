@@ -1,4 +1,5 @@
-// VkBuffer with its memory. One usage for all: storage, indirect, copy source and destination.
+// VkBuffer with its memory. One usage for all: storage, texels, indirect, copy source and
+// destination.
 #pragma once
 
 #include <cstddef>
@@ -44,11 +45,12 @@ class Buffer {
   Allocation allocation_;
 };
 
-// A range of a buffer as one storage binding sees it: never the whole size, always explicit.
+// A range of a buffer as one binding sees it: never the whole size, always explicit.
 struct BufferRange {
   VkBuffer buffer = VK_NULL_HANDLE;
-  uint64_t offset = 0;  // multiple of DeviceLimits::offset_alignment
-  uint64_t bytes = 0;   // at most DeviceLimits::max_binding
+  uint64_t offset = 0;       // multiple of DeviceLimits::offset_alignment
+  uint64_t bytes = 0;        // at most DeviceLimits::max_binding
+  uint32_t texel_words = 0;  // 0: storage buffer; 1, 4: storage texel buffer of so many words each
 };
 
 }  // namespace pocket

@@ -61,12 +61,13 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
       const uint64_t rest =
           std::min(end - binding.offset + kGuardBytes, device_.limits().max_binding);
       ranges.push_back({on_device[binding.buffer].handle(), binding.offset,
-                        binding.bytes ? binding.bytes : std::max(rest, end - binding.offset)});
+                        binding.bytes ? binding.bytes : std::max(rest, end - binding.offset),
+                        binding.texel_words});
     }
     const Pipeline& pipeline = device_.pipelines().get(
         {.shader = dispatch.shader,
          .specialization = dispatch.specialization,
-         .storage_buffers = static_cast<uint32_t>(ranges.size()),
+         .bindings = binding_kinds(ranges),
          .push_constant_bytes = static_cast<uint32_t>(4 * dispatch.push_constants.size())},
         dispatch.code);
     commands.bind(pipeline, descriptors.allocate(pipeline.set_layout(), ranges));

@@ -20,11 +20,12 @@
 
 namespace pocket {
 
-// One storage binding: a range of buffer number `buffer`; bytes 0 means up to its end (and over the
+// One binding: a range of buffer number `buffer`; bytes 0 means up to its end (and over the
 // guard behind it, so that a shader's own .length() is no bound to test with).
 struct ComputeBinding {
   uint32_t buffer = 0;
   uint64_t offset = 0, bytes = 0;
+  uint32_t texel_words = 0;  // as in BufferRange
 };
 
 struct ComputeDispatch {

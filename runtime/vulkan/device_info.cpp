@@ -103,7 +103,13 @@ void read_properties(DeviceInfo& info, uint32_t api) {
                 limits.maxPerStageResources});
   out.max_push_constants = limits.maxPushConstantsSize;
   out.offset_alignment =
-      std::max(4u, static_cast<uint32_t>(limits.minStorageBufferOffsetAlignment));
+      std::max(4u, static_cast<uint32_t>(std::max(limits.minStorageBufferOffsetAlignment,
+                                                  limits.minTexelBufferOffsetAlignment)));
+  // Activations, codes and pairs of two matrices; their formats are mandatory.
+  constexpr uint32_t kMostTexelBuffers = 5;
+  const bool texels = limits.maxPerStageDescriptorStorageImages >= kMostTexelBuffers &&
+                      limits.maxDescriptorSetStorageImages >= kMostTexelBuffers;
+  out.max_texels = texels ? limits.maxTexelBufferElements : 0;
   // What "subgroup operations" means to the kernels.
   constexpr VkSubgroupFeatureFlags kNeeded =
       VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |

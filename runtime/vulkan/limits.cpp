@@ -21,6 +21,7 @@ void visit_numbers(Limits& limits, Visit&& visit) {
   visit("max_storage_buffers", limits.max_storage_buffers, Weaker::smaller);
   visit("max_push_constants", limits.max_push_constants, Weaker::smaller);
   visit("offset_alignment", limits.offset_alignment, Weaker::larger);
+  visit("max_texels", limits.max_texels, Weaker::smaller);
 }
 
 template <typename Limits, typename Visit>

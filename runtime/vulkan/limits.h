@@ -20,7 +20,8 @@ struct DeviceLimits {
   uint64_t max_binding = 128ull << 20;  // bytes of one storage buffer range
   uint32_t max_storage_buffers = 4;     // bindings per stage
   uint32_t max_push_constants = 128;    // bytes
-  uint32_t offset_alignment = 256;      // bytes, of a storage buffer range
+  uint32_t offset_alignment = 256;      // bytes, of a storage or texel buffer range
+  uint32_t max_texels = 0;              // of one texel buffer; 0: kernels may not use any
   uint32_t subgroup_size = 0;           // 0: no subgroup operations may be used
   bool fp16_arithmetic = false;
   bool storage_16bit = false;

@@ -73,7 +73,7 @@ const Pipeline& PipelineStore::get(const PipelineKey& key, std::span<const uint3
                     " bytes of push constants but the device allows " +
                     std::to_string(device_.limits().max_push_constants) + " in steps of 4");
   }
-  const DescriptorSetLayout& set = set_layout(key.storage_buffers);
+  const DescriptorSetLayout& set = set_layout(key.bindings);
   const VkPipelineLayout layout = pipeline_layout(set, key.push_constant_bytes);
   const auto begin = std::chrono::steady_clock::now();
   auto pipeline = std::make_unique<Pipeline>(device_, key, code, set, layout, cache_->handle());
@@ -93,16 +93,15 @@ void PipelineStore::save_cache() {
 bool PipelineStore::cache_was_loaded() const { return cache_->loaded(); }
 std::string PipelineStore::cache_path() const { return cache_->path(); }
 
-const DescriptorSetLayout& PipelineStore::set_layout(uint32_t storage_buffers) {
-  const auto found = set_layouts_.find(storage_buffers);
+const DescriptorSetLayout& PipelineStore::set_layout(const BindingKinds& kinds) {
+  const auto found = set_layouts_.find(kinds);
   if (found != set_layouts_.end()) return found->second;
-  return set_layouts_.emplace(storage_buffers, DescriptorSetLayout(device_, storage_buffers))
-      .first->second;
+  return set_layouts_.emplace(kinds, DescriptorSetLayout(device_, kinds)).first->second;
 }
 
 VkPipelineLayout PipelineStore::pipeline_layout(const DescriptorSetLayout& set,
                                                 uint32_t push_constant_bytes) {
-  const std::pair<uint32_t, uint32_t> key = {set.storage_buffers(), push_constant_bytes};
+  const std::pair<BindingKinds, uint32_t> key = {set.kinds(), push_constant_bytes};
   const auto found = layouts_.find(key);
   if (found != layouts_.end()) return found->second;
   const VkDescriptorSetLayout handle = set.handle();

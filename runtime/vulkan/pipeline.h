@@ -21,7 +21,7 @@ class PipelineCache;
 struct PipelineKey {
   std::string shader;                    // variant name, for errors and as the identity of the code
   std::vector<uint32_t> specialization;  // constant_id 0, 1, 2, ... (32-bit words)
-  uint32_t storage_buffers = 0;
+  BindingKinds bindings;
   uint32_t push_constant_bytes = 0;  // multiple of 4, at most DeviceLimits::max_push_constants
   auto operator<=>(const PipelineKey&) const = default;
 };
@@ -67,13 +67,13 @@ class PipelineStore {
   std::string cache_path() const;  // empty: no cache
 
  private:
-  const DescriptorSetLayout& set_layout(uint32_t storage_buffers);
+  const DescriptorSetLayout& set_layout(const BindingKinds&);
   VkPipelineLayout pipeline_layout(const DescriptorSetLayout&, uint32_t push_constant_bytes);
 
   Device& device_;
   std::unique_ptr<PipelineCache> cache_;
-  std::map<uint32_t, DescriptorSetLayout> set_layouts_;
-  std::map<std::pair<uint32_t, uint32_t>, VkPipelineLayout> layouts_;
+  std::map<BindingKinds, DescriptorSetLayout> set_layouts_;
+  std::map<std::pair<BindingKinds, uint32_t>, VkPipelineLayout> layouts_;
   std::map<PipelineKey, std::unique_ptr<Pipeline>> pipelines_;
   bool unsaved_ = false;
   uint64_t create_ns_ = 0;

@@ -3,12 +3,16 @@
 // rounds of 32. Packed weights are decoded in registers.
 //
 // Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4; GATED for two matrices;
-// SUBGROUP: lanes load distinct activations and hand them round by broadcast, else every lane
-// loads them all; HALF: products and their sums over one round in f16, totals in f32.
+// SUBGROUP: lanes load distinct activations and hand them round, else every lane loads them all;
+// HALF: products and their sums over one round in f16, totals in f32. TEXELS, with SUBGROUP:
+// activations, codes and pairs are read as texels, values are handed round by shuffle, and a round
+// is a loop over its slots: for devices where a load from a storage buffer or a broadcast in
+// divergent control flow is expensive, or straight code too long (software-device findings below).
 //
 // 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
 // rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
+#extension GL_EXT_control_flow_attributes : require
 #ifdef HALF
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
@@ -28,25 +32,37 @@ layout(constant_id = 9) const uint ACTIVATION = 0u;
 layout(constant_id = 10) const uint ALIGNED = 1u;    // columns divide by 4: vector loads of x
 layout(constant_id = 11) const uint SPREAD = 8u;     // lanes that load distinct activations: 4 or 8
 
+// Words of the activations, the codes and the pairs, by either kind of binding.
+#ifdef TEXELS
+#define QUADS(at, block, name) layout(binding = at, rgba32ui) readonly uniform uimageBuffer name;
+#define WORDS(at, block, name) layout(binding = at, r32ui) readonly uniform uimageBuffer name;
+#define QUAD(name, i) imageLoad(name, int(i))
+#define WORD(name, i) imageLoad(name, int(i)).x
+#else
+#define QUADS(at, block, name) layout(std430, binding = at) readonly buffer block { uvec4 name[]; };
+#define WORDS(at, block, name) layout(std430, binding = at) readonly buffer block { uint name[]; };
+#define QUAD(name, i) name[i]
+#define WORD(name, i) name[i]
 layout(std430, binding = 1) readonly buffer X1 { uint x1[]; };
 layout(std430, binding = 1) readonly buffer X2 { uvec2 x2[]; };
-layout(std430, binding = 1) readonly buffer X4 { uvec4 x4[]; };
-layout(std430, binding = 2) readonly buffer Codes { uvec4 codes[]; };
+#endif
+QUADS(1, X4, x4)
+QUADS(2, Codes, codes)
 layout(std430, binding = 3) readonly buffer Bias { uint bias_words[]; };
 layout(std430, binding = 4) readonly buffer Combine { uint combine_words[]; };
 layout(std430, binding = 5) writeonly buffer Out { uint out_words[]; };
 #ifdef GATED
 #define MATRICES 2u
-layout(std430, binding = 6) readonly buffer UpCodes { uvec4 up_codes[]; };
+QUADS(6, UpCodes, up_codes)
 layout(std430, binding = 7) readonly buffer UpBias { uint up_bias_words[]; };
 #ifdef CODES4
-layout(std430, binding = 8) readonly buffer Pairs { uint pairs[]; };
-layout(std430, binding = 9) readonly buffer UpPairs { uint up_pairs[]; };
+WORDS(8, Pairs, pairs)
+WORDS(9, UpPairs, up_pairs)
 #endif
 #else
 #define MATRICES 1u
 #ifdef CODES4
-layout(std430, binding = 6) readonly buffer Pairs { uint pairs[]; };
+WORDS(6, Pairs, pairs)
 #endif
 #endif
 
@@ -67,11 +83,32 @@ layout(push_constant) uniform Push {
   uint combine_base;
 } push;
 
-// Four activations of row t from column k (a multiple of 4), zero beyond the last column.
-vec4 load_x(uint t, uint k) {
-  uint base = t * push.columns;
+// What loops read of the push constants, read once at the start: drivers may do it in each round.
+uint columns = push.columns, units = push.units, groups = push.groups,
+     group_rounds = push.group_rounds, pairs_base = push.pairs_base,
+     up_pairs_base = push.up_pairs_base;
+
+#ifdef TEXELS
+// Four activations of the row that starts at element `base`, from column k (a multiple of 4), zero
+// beyond the last column. Rows start at whole texels.
+vec4 load_x(uint base, uint k) {
+  uint i = base + min(k, columns - 4u);
+  vec4 value;
+  if (X_F16 != 0u) {
+    uvec4 words = QUAD(x4, i >> 3);
+    uvec2 pair = (i & 4u) != 0u ? words.zw : words.xy;
+    value = vec4(unpackHalf2x16(pair.x), unpackHalf2x16(pair.y));
+  } else {
+    value = uintBitsToFloat(QUAD(x4, i >> 2));
+  }
+  return k < columns ? value : vec4(0.0);
+}
+#else
+// Four activations of the row that starts at element `base`, from column k (a multiple of 4), zero
+// beyond the last column.
+vec4 load_x(uint base, uint k) {
   if (ALIGNED != 0u) {
-    uint i = (base + min(k, push.columns - 4u)) >> 2;
+    uint i = (base + min(k, columns - 4u)) >> 2;
     vec4 value;
     if (X_F16 != 0u) {
       uvec2 words = x2[i];
@@ -79,15 +116,16 @@ vec4 load_x(uint t, uint k) {
     } else {
       value = uintBitsToFloat(x4[i]);
     }
-    return k < push.columns ? value : vec4(0.0);
+    return k < columns ? value : vec4(0.0);
   }
-  uint last = push.columns - 1u;
+  uint last = columns - 1u;
   vec4 value = vec4(LOAD(x1, X_F16, base + min(k, last)), LOAD(x1, X_F16, base + min(k + 1u, last)),
                     LOAD(x1, X_F16, base + min(k + 2u, last)),
                     LOAD(x1, X_F16, base + min(k + 3u, last)));
-  return vec4(k < push.columns ? value.x : 0.0, k + 1u < push.columns ? value.y : 0.0,
-              k + 2u < push.columns ? value.z : 0.0, k + 3u < push.columns ? value.w : 0.0);
+  return vec4(k < columns ? value.x : 0.0, k + 1u < columns ? value.y : 0.0,
+              k + 2u < columns ? value.z : 0.0, k + 3u < columns ? value.w : 0.0);
 }
+#endif
 
 #ifdef HALF
 #define PRODUCT float16_t
@@ -102,12 +140,22 @@ vec4 from_halves(uint a, uint b) { return vec4(unpackHalf2x16(a), unpackHalf2x16
 #endif
 
 // Weights of the low and the high 16 code bits of a word: columns 0..3 and 4..7 of its eight.
+#ifdef TEXELS
+// The same 1 + q/16 put together as f32, which spares the conversion.
+vec4 low_codes(uint w) {
+  return uintBitsToFloat((uvec4(w << 19, w << 3, w << 15, w >> 1) & 0x00780000u) | 0x3F800000u);
+}
+vec4 high_codes(uint w) {
+  return uintBitsToFloat((uvec4(w << 11, w >> 5, w << 7, w >> 9) & 0x00780000u) | 0x3F800000u);
+}
+#else
 WEIGHTS low_codes(uint w) {
   return from_halves(((w << 6) & 0x03C003C0u) | 0x3C003C00u, ((w << 2) & 0x03C003C0u) | 0x3C003C00u);
 }
 WEIGHTS high_codes(uint w) {
   return from_halves(((w >> 2) & 0x03C003C0u) | 0x3C003C00u, ((w >> 6) & 0x03C003C0u) | 0x3C003C00u);
 }
+#endif
 
 // Where the lane's rows lie: row r of `row_of` as an index into the codes, the distance between its
 // units, and the pairs.
@@ -120,9 +168,9 @@ void locate_rows(uint first, uint lane) {
   for (uint j = 0u; j < ROWS; ++j) {
     uint n = min(row_of(first, lane, j), push.rows - 1u);
     uint block = n & ~31u;
-    row_block[j] = block * push.units + (n & 31u);
+    row_block[j] = block * units + (n & 31u);
     row_stride[j] = min(32u, push.rows - block);
-    row_pairs[j] = block * push.groups + (n & 31u);
+    row_pairs[j] = block * groups + (n & 31u);
   }
 }
 
@@ -139,18 +187,22 @@ PRODUCT partial[MATRICES * TOKENS * ROWS];  // of one round
 #else
 #define partial CURRENT
 #endif
-uint token_row[TOKENS];  // activation rows of the lane, clamped to valid ones
+uint token_base[TOKENS];  // first elements of the lane's activation rows, clamped to valid ones
 #ifdef SUBGROUP
 vec4 own[TOKENS], own_high[TOKENS];
 #endif
 
-#ifdef SUBGROUP
 // Activations 4 * slot .. 4 * slot + 3 of the round. With 4 lanes the upper half lies in own_high.
+#if defined(TEXELS)
+#define SLOT_X(t, slot, id4)                                                                    \
+  (SPREAD == 4u ? subgroupShuffle((slot) < 4u ? own[t] : own_high[t], (slot) & 3u)             \
+                : subgroupShuffle(own[t], slot))
+#elif defined(SUBGROUP)
 #define SLOT_X(t, slot, id4) \
   (SPREAD == 4u ? subgroupBroadcast((slot) < 4u ? own[t] : own_high[t], id4) \
                 : subgroupBroadcast(own[t], slot))
 #else
-#define SLOT_X(t, slot, id4) load_x(token_row[t], k + 4u * (slot))
+#define SLOT_X(t, slot, id4) load_x(token_base[t], k + 4u * (slot))
 #endif
 
 // Without subgroups the activation sum of a group is made on the way.
@@ -182,10 +234,41 @@ vec4 own[TOKENS], own_high[TOKENS];
 // are read again at the last one, their activations are zero.
 #define LOAD_UNITS(buffer, u) \
   for (uint j = 0u; j < ROWS; ++j) { \
-    unit[j] = buffer[row_block[j] + min(u, push.units - 1u) * row_stride[j]]; \
+    unit[j] = QUAD(buffer, row_block[j] + min(u, units - 1u) * row_stride[j]); \
   }
 
+#if defined(TEXELS)
+// A loop keeps the code within the instruction cache, and its few live values in registers.
 #if defined(CODES4)
+#define UNITS_AHEAD(buffer) LOAD_UNITS(buffer, round)
+#define SLOTS(buffer, matrix)                                                              \
+  uint word[ROWS];                                                                         \
+  for (uint j = 0u; j < ROWS; ++j) {                                                       \
+    word[j] = s < 4u ? (s == 0u ? unit[j].x : unit[j].y) : (s == 4u ? unit[j].z : unit[j].w); \
+  }                                                                                        \
+  SLOT(s, 0u, matrix, low_codes(word[j]))                                                  \
+  SLOT(s + 1u, 0u, matrix, high_codes(word[j]))
+#elif defined(ENCODING_F16)
+#define UNITS_AHEAD(buffer)
+#define SLOTS(buffer, matrix)                                                              \
+  LOAD_UNITS(buffer, 4u * round + (s >> 1))                                                \
+  SLOT(s, 0u, matrix, from_halves(unit[j].x, unit[j].y))                                   \
+  SLOT(s + 1u, 0u, matrix, from_halves(unit[j].z, unit[j].w))
+#else
+#define UNITS_AHEAD(buffer)
+#define SLOTS(buffer, matrix)                                                              \
+  LOAD_UNITS(buffer, 8u * round + s)                                                       \
+  SLOT(s, 0u, matrix, uintBitsToFloat(unit[j]))                                            \
+  LOAD_UNITS(buffer, 8u * round + s + 1u)                                                  \
+  SLOT(s + 1u, 0u, matrix, uintBitsToFloat(unit[j]))
+#endif
+#define ROUND(buffer, matrix)                                                              \
+  {                                                                                        \
+    uvec4 unit[ROWS];                                                                      \
+    UNITS_AHEAD(buffer)                                                                    \
+    [[dont_unroll]] for (uint s = 0u; s < 8u; s += 2u) { SLOTS(buffer, matrix) }           \
+  }
+#elif defined(CODES4)
 #define ROUND(buffer, matrix)                        \
   {                                                  \
     uvec4 unit[ROWS];                                \
@@ -238,18 +321,25 @@ void run_round(uint round) {
 #ifdef SUBGROUP
   uint lane = gl_SubgroupInvocationID & (SPREAD - 1u);
   for (uint t = 0u; t < TOKENS; ++t) {
-    own[t] = load_x(token_row[t], k + 4u * lane);
-    if (SPREAD == 4u) own_high[t] = load_x(token_row[t], k + 16u + 4u * lane);
+    own[t] = load_x(token_base[t], k + 4u * lane);
+    if (SPREAD == 4u) own_high[t] = load_x(token_base[t], k + 16u + 4u * lane);
   }
 #endif
 #if defined(CODES4) && defined(SUBGROUP)
   for (uint t = 0u; t < TOKENS; ++t) {
-    float s = dot(own[t], vec4(1.0));
-    if (SPREAD == 4u) s += dot(own_high[t], vec4(1.0));
-    float all = subgroupBroadcast(s, 0u) + subgroupBroadcast(s, 1u) + subgroupBroadcast(s, 2u) +
-                subgroupBroadcast(s, 3u);
+    float all = dot(own[t], vec4(1.0));
+    if (SPREAD == 4u) all += dot(own_high[t], vec4(1.0));
+#ifdef TEXELS
+    all += subgroupShuffleXor(all, 1u);
+    all += subgroupShuffleXor(all, 2u);
+    if (SPREAD != 4u) all += subgroupShuffleXor(all, 4u);
+#else
+    float s = all;
+    all = subgroupBroadcast(s, 0u) + subgroupBroadcast(s, 1u) + subgroupBroadcast(s, 2u) +
+          subgroupBroadcast(s, 3u);
     if (SPREAD != 4u) all += subgroupBroadcast(s, 4u) + subgroupBroadcast(s, 5u) +
                              subgroupBroadcast(s, 6u) + subgroupBroadcast(s, 7u);
+#endif
     group_sum[t] += all;
   }
 #endif
@@ -274,18 +364,18 @@ vec2 scale_bias(uint word) {
 
 // Columns of split `first_split` of `splits`: groups (4-bit) or rounds are dealt out in turn.
 void inner_product(uint first_split, uint splits) {
-  uint rounds = (push.columns + 31u) >> 5;
+  uint rounds = (columns + 31u) >> 5;
   for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) total[i] = 0.0;
 #ifdef CODES4
-  for (uint g = first_split; g < push.groups; g += splits) {
+  for (uint g = first_split; g < groups; g += splits) {
     for (uint t = 0u; t < TOKENS; ++t) group_sum[t] = 0.0;
     for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) group_total[i] = 0.0;
-    uint end = min((g + 1u) * push.group_rounds, rounds);
-    for (uint round = g * push.group_rounds; round < end; ++round) run_round(round);
+    uint end = min((g + 1u) * group_rounds, rounds);
+    for (uint round = g * group_rounds; round < end; ++round) run_round(round);
     for (uint j = 0u; j < ROWS; ++j) {
-      vec2 pair = scale_bias(pairs[push.pairs_base + row_pairs[j] + g * row_stride[j]]);
+      vec2 pair = scale_bias(WORD(pairs, pairs_base + row_pairs[j] + g * row_stride[j]));
 #ifdef GATED
-      vec2 up_pair = scale_bias(up_pairs[push.up_pairs_base + row_pairs[j] + g * row_stride[j]]);
+      vec2 up_pair = scale_bias(WORD(up_pairs, up_pairs_base + row_pairs[j] + g * row_stride[j]));
 #endif
       for (uint t = 0u; t < TOKENS; ++t) {
         uint cell = t * ROWS + j;

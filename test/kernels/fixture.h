@@ -161,7 +161,8 @@ inline std::vector<LimitSet> limit_sets() {
     sets.push_back({name, lower_limits(real, overrides)});
   };
   lowered("no subgroups", {{"subgroup_size", 0}});
-  lowered("128 invocations, 16 KiB", {{"max_invocations", 128}, {"shared_memory", 16384}});
+  lowered("128 invocations, 16 KiB, no texels",
+          {{"max_invocations", 128}, {"shared_memory", 16384}, {"max_texels", 0}});
   lowered("64 KiB bindings", {{"max_binding", 65536}});
   lowered("all at once", {{"subgroup_size", 0},
                           {"max_invocations", 128},

@@ -336,7 +336,7 @@ TEST_CASE("every row of the table says where it comes from and is valid on some 
     CAPTURE(config.str());
     REQUIRE(std::string_view(config.origin).size() > 5);
     REQUIRE(std::any_of(devices.begin(), devices.end(), [&](const DeviceLimits& limits) {
-      return valid(config, limits, {.rows = 64, .tokens = 8, .head_dim = 64});
+      return valid(config, limits, {.rows = 64, .tokens = 8, .head_dim = 64, .texels = true});
     }));
   }
 }

@@ -9,7 +9,8 @@ namespace {
 
 constexpr uint32_t kOpConvertSToF = 111, kOpConvertUToF = 112, kOpCapability = 17;
 constexpr uint32_t kFloat16 = 9, kInt8 = 39, kInt16 = 22, kInt64 = 11, kStorage16 = 4433,
-                   kStorage8 = 4448, kGroupNonUniform = 61;
+                   kStorage8 = 4448, kGroupNonUniform = 61, kGroupNonUniformShuffle = 65,
+                   kImageBuffer = 47;
 
 // Calls visit(opcode, words of the instruction).
 template <typename Visit>
@@ -52,7 +53,7 @@ TEST_CASE("no 4-bit matrix kernel converts an integer to float") {
     CAPTURE(std::string(name));
     REQUIRE(count(name, {kOpConvertSToF, kOpConvertUToF}) == 0);
   }
-  REQUIRE(kernels == 32);
+  REQUIRE(kernels == 40);
   // The scan does see conversions where there are some.
   REQUIRE(count("norm", {kOpConvertSToF, kOpConvertUToF}) > 0);
 }
@@ -62,7 +63,10 @@ TEST_CASE("capabilities: fp16 only in _half, subgroups only in _sg, narrow types
     const std::set<uint32_t> found = capabilities(name);
     CAPTURE(std::string(name));
     REQUIRE(found.contains(kFloat16) == (name.find("_half") != name.npos));
-    REQUIRE(found.contains(kGroupNonUniform) == name.ends_with("_sg"));
+    const bool texels = name.ends_with("_tx");
+    REQUIRE(found.contains(kGroupNonUniform) == (texels || name.ends_with("_sg")));
+    REQUIRE(found.contains(kGroupNonUniformShuffle) == texels);
+    REQUIRE(found.contains(kImageBuffer) == texels);
     for (const uint32_t banned : {kInt8, kInt16, kInt64, kStorage16, kStorage8}) {
       REQUIRE_FALSE(found.contains(banned));
     }

@@ -30,7 +30,7 @@ VKAPI_ATTR VkResult VKAPI_CALL fail_pipelines(VkDevice, VkPipelineCache, uint32_
 PipelineKey axpy_key(uint32_t local_size) {
   return {.shader = "axpy",
           .specialization = {local_size, 1},
-          .storage_buffers = 2,
+          .bindings = {2, 0},
           .push_constant_bytes = 4};
 }
 
@@ -72,7 +72,7 @@ TEST_CASE("push constants and bindings beyond the limits are refused") {
   CHECK(contains(error_of([&] { device.pipelines().get(key, k_axpy); }).what(),
                  std::to_string(device.limits().max_push_constants)));
   key = axpy_key(64);
-  key.storage_buffers = device.limits().max_storage_buffers + 1;
+  key.bindings.count = device.limits().max_storage_buffers + 1;
   CHECK(error_of([&] { device.pipelines().get(key, k_axpy); }).code == ExitCode::device);
 }
 

@@ -23,7 +23,7 @@ void record_and_run(Device& device, Leave out) {
   const Buffer a(device, 4 * count, MemoryKind::device_local, MemoryUse::arena);
   const Buffer b(device, 4 * count, MemoryKind::device_local, MemoryUse::arena);
   const Pipeline& pipeline = device.pipelines().get(
-      {.shader = "chain", .specialization = {64}, .storage_buffers = 2, .push_constant_bytes = 4},
+      {.shader = "chain", .specialization = {64}, .bindings = {2, 0}, .push_constant_bytes = 4},
       k_chain);
   DescriptorPool descriptors(device, 2, 4);
   const BufferRange whole_a{a.handle(), 0, 4 * count}, whole_b{b.handle(), 0, 4 * count};

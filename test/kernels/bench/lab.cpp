@@ -1,0 +1,341 @@
+#include "test/kernels/bench/lab.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <map>
+#include <memory>
+
+#include "runtime/base/error.h"
+#include "runtime/bench/statistics.h"
+#include "runtime/kernels/shader_registry.h"
+#include "runtime/vulkan/command.h"
+#include "runtime/vulkan/pipeline.h"
+#include "runtime/vulkan/sync.h"
+#include "runtime/vulkan/transfer.h"
+#include "test/kernels/fixture.h"
+
+namespace pocket::lab {
+namespace {
+
+constexpr double kTolerance = 1e-3;      // f32 sums of a few thousand products
+constexpr double kHalfTolerance = 0.05;  // products in fp16
+constexpr int64_t kCheckedColumns = 96;  // output columns that the host computes
+constexpr double kLeastSeconds = 0.02;   // of one submission that is timed
+
+// A program of one operator with random weights.
+struct Program {
+  test::Fixture fixture;
+  HostState start;
+  KernelContext context;
+  int32_t op = 0;
+  TensorId out = 0;
+
+  Program(const Work& w, const DeviceLimits& limits) {
+    const Expr tokens = Expr::symbol("tokens");
+    const TensorId x = fixture.tensor(tokens, w.columns, w.activations);
+    out = fixture.tensor(tokens, w.rows);
+    const WeightId a = fixture.weight(w.rows, w.columns, w.encoding, w.group);
+    Attributes attributes;
+    if (w.gated) {
+      attributes.activation = Activation::silu;
+      const WeightId b = fixture.weight(w.rows, w.columns, w.encoding, w.group);
+      op = fixture.add(OpKind::gated_linear, {x}, {out}, {a, b, kNone, kNone}, attributes);
+    } else {
+      op = fixture.add(OpKind::linear, {x, kNone}, {out}, {a, kNone}, attributes);
+    }
+    const Bindings bindings = {{"tokens", w.tokens}, {"rows", 1}, {"context", 8}};
+    start = fixture.random_state(bindings);
+    start.record.tokens = static_cast<uint32_t>(w.tokens);
+    context.manifest = &fixture.manifest;
+    context.limits = limits;
+    context.bindings = bindings;
+    context.accumulate = w.accumulate;
+    context.decode = w.tokens == 1;
+  }
+
+  std::vector<Dispatch> plan(const KernelConfig& config) const {
+    KernelContext forced = context;
+    forced.forced = &config;
+    return plan_operator(forced, op);
+  }
+};
+
+KernelShape shape_of(const Work& w) {
+  return {.rows = w.rows,
+          .tokens = w.tokens,
+          .gated = w.gated,
+          .aligned = w.columns % 4 == 0,
+          .texels = w.columns * (w.activations == DType::f16 ? 2 : 4) % 16 == 0 &&
+                    w.accumulate == Accumulate::fp32};
+}
+
+bool same_numbers(const KernelConfig& a, const KernelConfig& b) {
+  return a.lanes == b.lanes && a.rows == b.rows && a.tokens == b.tokens && a.splits == b.splits &&
+         a.subgroup == b.subgroup && a.texels == b.texels;
+}
+
+// Largest difference over the checked columns.
+double error_of(const Program& p, const std::vector<float>& expected,
+                const std::vector<float>& actual, const std::vector<int64_t>& columns,
+                int64_t width) {
+  std::vector<float> a, b;
+  for (int64_t row = 0; row < p.context.bindings.at("tokens"); ++row) {
+    for (const int64_t column : columns) {
+      const auto i = static_cast<size_t>(row * width + column);
+      a.push_back(expected[i]);
+      b.push_back(actual[i]);
+    }
+  }
+  return test::relative_error(a, b);
+}
+
+// The dispatches of one configuration on buffers of its own, recorded so often that a submission
+// takes long enough to be timed.
+class Timed {
+ public:
+  Timed(Device& device, const Program& program, std::vector<Dispatch> dispatches)
+      : device_(device), dispatches_(std::move(dispatches)), pool_(device), fence_(device) {
+    Transfer transfer(device);
+    uint32_t bindings = 0;
+    for (const Dispatch& d : dispatches_) {
+      for (const Operand& o : d.operands) {
+        ++bindings;
+        const Key key{o.kind, o.id, o.section};
+        if (buffers_.contains(key)) continue;
+        const std::vector<std::byte> bytes = contents(program, o);
+        Buffer buffer(device, bytes.size(), MemoryKind::device_local, MemoryUse::arena);
+        transfer.write(buffer, 0, bytes);
+        buffers_.emplace(key, std::move(buffer));
+      }
+    }
+    descriptors_ = std::make_unique<DescriptorPool>(
+        device, static_cast<uint32_t>(dispatches_.size()), bindings);
+    for (const Dispatch& d : dispatches_) {
+      std::vector<BufferRange> ranges;
+      for (const Operand& o : d.operands) {
+        const Buffer& buffer = buffers_.at({o.kind, o.id, o.section});
+        ranges.push_back({buffer.handle(), o.offset, o.bytes ? o.bytes : buffer.bytes(),
+                          o.texel_words});
+      }
+      const Pipeline& pipeline = device.pipelines().get(
+          {.shader = d.shader,
+           .specialization = d.specialization,
+           .bindings = binding_kinds(ranges),
+           .push_constant_bytes = static_cast<uint32_t>(4 * d.push_constants.size())},
+          shader_code(d.shader));
+      bound_.push_back({&pipeline, descriptors_->allocate(pipeline.set_layout(), ranges)});
+    }
+    record(1);
+    run();  // compiles
+    const double once = run().second;
+    record(static_cast<int>(std::clamp(kLeastSeconds / once, 1.0, 1000.0)));
+  }
+
+  // CPU and wall seconds of one pass over the dispatches.
+  std::pair<double, double> run() {
+    const double cpu = cpu_seconds();
+    const auto wall = std::chrono::steady_clock::now();
+    const VkCommandBuffer handle = commands_.handle();
+    fence_.reset();
+    device_.queue().submit({.commands = {&handle, 1}, .label = "kernel lab", .fence = &fence_});
+    fence_.wait();
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - wall;
+    return {(cpu_seconds() - cpu) / passes_, passed.count() / passes_};
+  }
+
+ private:
+  using Key = std::tuple<Operand::Kind, int32_t, int32_t>;
+  struct Bound {
+    const Pipeline* pipeline;
+    VkDescriptorSet set;
+  };
+
+  static double cpu_seconds() {
+    timespec t{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  }
+
+  static std::vector<std::byte> contents(const Program& p, const Operand& o) {
+    const auto bytes = [](const auto& data) {
+      const auto view = std::as_bytes(std::span(data));
+      return std::vector<std::byte>(view.begin(), view.end());
+    };
+    if (o.kind == Operand::Kind::step_record) return bytes(std::vector{p.start.record});
+    if (o.kind == Operand::Kind::weight) {
+      const Weight& weight = p.fixture.manifest.weights.at(static_cast<size_t>(o.id));
+      return bytes(p.fixture.section_bytes(weight.sections.at(static_cast<size_t>(o.section))));
+    }
+    if (o.kind != Operand::Kind::tensor) return std::vector<std::byte>(o.offset + o.bytes);
+    const auto id = static_cast<size_t>(o.id);
+    const std::vector<float>& values = p.start.tensors.at(id);
+    if (p.fixture.manifest.program.tensors.at(id).dtype != DType::f16) return bytes(values);
+    std::vector<uint16_t> halves(values.size());
+    std::transform(values.begin(), values.end(), halves.begin(), float_to_half);
+    return bytes(halves);
+  }
+
+  void record(int passes) {
+    passes_ = passes;
+    commands_ = pool_.allocate();
+    commands_.begin();
+    for (int pass = 0; pass < passes; ++pass) {
+      for (size_t i = 0; i < dispatches_.size(); ++i) {
+        commands_.bind(*bound_[i].pipeline, bound_[i].set);
+        commands_.push(*bound_[i].pipeline, dispatches_[i].push_constants);
+        commands_.dispatch(dispatches_[i].groups);
+      }
+      commands_.barrier(scope::shader, scope::shader);
+    }
+    commands_.end();
+  }
+
+  Device& device_;
+  std::vector<Dispatch> dispatches_;
+  std::map<Key, Buffer> buffers_;
+  std::unique_ptr<DescriptorPool> descriptors_;
+  std::vector<Bound> bound_;
+  CommandPool pool_;
+  CommandBuffer commands_;
+  Fence fence_;
+  int passes_ = 1;
+};
+
+}  // namespace
+
+std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limits, bool sweep) {
+  const Kernel kernel = work.tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  std::vector<KernelConfig> all;
+  for (const KernelConfig& row : kernel_configs()) {
+    if (row.kernel == kernel) all.push_back(row);
+  }
+  if (sweep) {
+    for (const bool texels : {true, false}) {
+      for (const uint32_t lanes : {8u, 16u, 32u, 64u}) {
+        for (const uint32_t rows : {2u, 4u, 8u}) {
+          for (const uint32_t tile : {1u, 2u, 4u, 8u, 16u}) {
+            KernelConfig row{kernel, "", lanes, rows, kernel == Kernel::gemm ? tile : 1};
+            if (kernel == Kernel::gemv) row.splits = tile;
+            row.subgroup = true;
+            row.texels = texels;
+            row.origin = "sweep";
+            // Larger tiles compile for minutes on the software device.
+            if (row.rows * row.tokens <= 32) all.push_back(row);
+          }
+        }
+      }
+    }
+  }
+  std::vector<KernelConfig> result;
+  for (const KernelConfig& row : all) {
+    const bool known = std::any_of(result.begin(), result.end(), [&](const KernelConfig& other) {
+      return same_numbers(row, other);
+    });
+    if (!known && valid(row, limits, shape_of(work))) result.push_back(row);
+  }
+  return result;
+}
+
+KernelConfig chosen(const Work& work, const DeviceLimits& limits) {
+  return choose_config(work.tokens == 1 ? Kernel::gemv : Kernel::gemm, limits, shape_of(work));
+}
+
+std::vector<Result> measure(Device& device, const Work& work,
+                            const std::vector<KernelConfig>& configs, int repetitions) {
+  Program program(work, device.limits());
+  std::vector<int64_t> columns;
+  const int64_t step = std::max<int64_t>(1, work.rows / kCheckedColumns);
+  for (int64_t i = 0; i < work.rows; i += step) columns.push_back(i);
+  columns.push_back(work.rows - 1);
+  HostState expected = program.start;
+  run_reference(program.fixture.manifest, program.fixture.source(), program.op, expected,
+                {.columns = columns});
+
+  ComputeContext compute(device);
+  DispatchRunner runner(compute, program.fixture.manifest,
+                        [&](const Section& s) { return program.fixture.section_bytes(s); });
+  const auto out = static_cast<size_t>(program.out);
+  std::vector<Result> results;
+  std::vector<std::unique_ptr<Timed>> timed;
+  for (const KernelConfig& config : configs) {
+    Result result;
+    result.config = config;
+    std::unique_ptr<Timed> run;
+    try {
+      std::vector<Dispatch> dispatches = program.plan(config);
+      result.shader = dispatches.front().shader;
+      for (const Dispatch& d : dispatches) result.flops += d.flops;
+      HostState actual = program.start;
+      std::vector<int32_t> ring(4);
+      runner.run(dispatches, actual, ring);
+      result.error =
+          error_of(program, expected.tensors[out], actual.tensors[out], columns, work.rows);
+      result.correct =
+          result.error < (work.accumulate == Accumulate::fp16 ? kHalfTolerance : kTolerance);
+      if (result.correct) run = std::make_unique<Timed>(device, program, std::move(dispatches));
+    } catch (const Error& error) {
+      result.refused = error.what();
+    }
+    for (const Weight& weight : program.fixture.manifest.weights) {
+      for (const Section& section : weight.sections) result.weight_bytes += section.bytes;
+    }
+    results.push_back(std::move(result));
+    timed.push_back(std::move(run));
+  }
+
+  std::vector<std::vector<double>> cpu(results.size()), wall(results.size());
+  for (int round = 0; round < repetitions; ++round) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (!timed[i]) continue;
+      const auto [cpu_time, wall_time] = timed[i]->run();
+      cpu[i].push_back(cpu_time);
+      wall[i].push_back(wall_time);
+    }
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (cpu[i].empty()) continue;
+    results[i].cpu_seconds = bench::median(cpu[i]);
+    results[i].wall_seconds = bench::median(wall[i]);
+  }
+  return results;
+}
+
+std::string name(const Work& w) {
+  return std::string(encoding_name(w.encoding)) + " " + std::to_string(w.rows) + " x " +
+         std::to_string(w.columns) + (w.gated ? " gated" : "") + ", " + std::to_string(w.tokens) +
+         (w.tokens == 1 ? " token" : " tokens");
+}
+
+nlohmann::json to_json(const Device& device, const Work& work,
+                       const std::vector<Result>& results) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Result& r : results) {
+    nlohmann::json entry = {{"config", r.config.str()},     {"lanes", r.config.lanes},
+                            {"rows", r.config.rows},        {"tokens", r.config.tokens},
+                            {"splits", r.config.splits},    {"subgroup", r.config.subgroup},
+                            {"texels", r.config.texels},    {"shader", r.shader},
+                            {"error", r.error},             {"correct", r.correct},
+                            {"refused", r.refused}};
+    if (r.cpu_seconds > 0) {
+      entry["cpu_seconds"] = r.cpu_seconds;
+      entry["wall_seconds"] = r.wall_seconds;
+      entry["weight_bytes_per_cpu_second"] =
+          static_cast<double>(r.weight_bytes) / r.cpu_seconds;
+      entry["flops_per_cpu_second"] = static_cast<double>(r.flops) / r.cpu_seconds;
+    }
+    list.push_back(std::move(entry));
+  }
+  return {{"device", device.info().name},
+          {"driver", device.info().driver},
+          {"work", name(work)},
+          {"rows", work.rows},
+          {"columns", work.columns},
+          {"tokens", work.tokens},
+          {"encoding", encoding_name(work.encoding)},
+          {"group", work.group},
+          {"gated", work.gated},
+          {"results", list}};
+}
+
+}  // namespace pocket::lab

@@ -1,0 +1,148 @@
+// pocket_kernel_lab: times a matrix kernel for shapes, encodings and configurations.
+//
+//   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 1,64,512            what the table chooses
+//   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 64 --all            every row of the table
+//   pocket_kernel_lab ... --lanes 8 --tile-rows 4 --tile-tokens 8 --texels    this one
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "runtime/base/error.h"
+#include "runtime/vulkan/instance.h"
+#include "test/kernels/bench/lab.h"
+
+namespace pocket::lab {
+namespace {
+
+struct Options {
+  Work work;
+  std::vector<int64_t> tokens = {1};
+  std::vector<std::string> encodings = {"m0e4"};
+  std::string device, limits, json;
+  bool half_activations = false, fp16 = false, all = false, sweep = false;
+  KernelConfig config{Kernel::gemv, "", 0};
+  int repetitions = 5;
+};
+
+Encoding encoding_from(const std::string& text) {
+  for (const Encoding e : {Encoding::f32, Encoding::f16, Encoding::int4, Encoding::m0e4}) {
+    if (text == encoding_name(e)) return e;
+  }
+  throw Error(ExitCode::usage, "--encoding \"" + text + "\" is none of f32, f16, int4, m0e4");
+}
+
+void add_options(CLI::App& app, Options& o) {
+  app.add_option("--rows", o.work.rows, "weight rows")->check(CLI::PositiveNumber);
+  app.add_option("--columns", o.work.columns, "length of a row")->check(CLI::PositiveNumber);
+  app.add_option("--tokens", o.tokens, "activation rows")->delimiter(',');
+  app.add_option("--encoding", o.encodings, "f32, f16, int4, m0e4")->delimiter(',');
+  app.add_option("--group", o.work.group, "weights of a quantisation group");
+  app.add_flag("--gated", o.work.gated, "two matrices in one dispatch");
+  app.add_flag("--f16-activations", o.half_activations, "activations in f16");
+  app.add_flag("--fp16", o.fp16, "products in fp16 arithmetic");
+  app.add_option("--device", o.device, "number or part of the name");
+  app.add_option("--limits", o.limits, "file of limits to lower");
+  app.add_flag("--all", o.all, "every valid row of the table");
+  app.add_flag("--sweep", o.sweep, "a grid of tiles as well");
+  app.add_option("--lanes", o.config.lanes, "of one configuration");
+  app.add_option("--tile-rows", o.config.rows, "weight rows of a lane");
+  app.add_option("--tile-tokens", o.config.tokens, "activation rows of a lane");
+  app.add_option("--splits", o.config.splits, "parts of a workgroup over the columns");
+  app.add_flag("--subgroup", o.config.subgroup, "with subgroup operations");
+  app.add_flag("--texels", o.config.texels, "with texel buffers and shuffles");
+  app.add_option("-r,--repetitions", o.repetitions, "timings of each configuration")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--json", o.json, "file, or - for stdout");
+}
+
+std::vector<KernelConfig> configs_for(const Options& o, const Work& work,
+                                      const DeviceLimits& limits) {
+  if (o.all || o.sweep) return candidates(work, limits, o.sweep);
+  if (o.config.lanes == 0) return {chosen(work, limits)};
+  KernelConfig config = o.config;
+  config.kernel = work.tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  config.subgroup = config.subgroup || config.texels;
+  if (work.tokens == 1) config.tokens = 1;
+  config.origin = "command line";
+  return {config};
+}
+
+void print(FILE* to, const Work& work, const std::vector<Result>& results) {
+  std::fprintf(to, "%s\n", name(work).c_str());
+  for (const Result& r : results) {
+    std::fprintf(to, "  %-62s ", r.config.str().c_str());
+    if (!r.refused.empty()) {
+      std::fprintf(to, "refused: %s\n", r.refused.c_str());
+    } else if (!r.correct) {
+      std::fprintf(to, "WRONG: differs by %.2e\n", r.error);
+    } else {
+      std::fprintf(to, "%9.3f ms CPU %9.3f ms wall %7.2f GB/s %7.2f GFLOP/s of CPU time\n",
+                   1e3 * r.cpu_seconds, 1e3 * r.wall_seconds,
+                   1e-9 * static_cast<double>(r.weight_bytes) / r.cpu_seconds,
+                   1e-9 * static_cast<double>(r.flops) / r.cpu_seconds);
+    }
+  }
+}
+
+int run(Options& o) {
+  DeviceOptions device_options;
+  device_options.device = o.device;
+  device_options.cache_folder = "-";
+  if (!o.limits.empty()) {
+    std::ifstream file(o.limits);
+    device_options.limits = nlohmann::json::parse(file, nullptr, false);
+    if (device_options.limits.is_discarded()) {
+      throw Error(ExitCode::bad_input, "the limits in \"" + o.limits + "\" cannot be read as JSON");
+    }
+  }
+  Instance instance;
+  Device device(instance, device_options);
+  nlohmann::json runs = nlohmann::json::array();
+  bool wrong = false;
+  for (const std::string& encoding : o.encodings) {
+    for (const int64_t tokens : o.tokens) {
+      if (tokens < 1) throw Error(ExitCode::usage, "--tokens must be at least 1");
+      Work work = o.work;
+      work.encoding = encoding_from(encoding);
+      if (work.encoding == Encoding::f32 || work.encoding == Encoding::f16) work.group = 0;
+      work.tokens = tokens;
+      work.activations = o.half_activations ? DType::f16 : DType::f32;
+      work.accumulate = o.fp16 ? Accumulate::fp16 : Accumulate::fp32;
+      const std::vector<Result> results =
+          measure(device, work, configs_for(o, work, device.limits()), o.repetitions);
+      for (const Result& r : results) wrong = wrong || (!r.correct && r.refused.empty());
+      print(o.json == "-" ? stderr : stdout, work, results);
+      runs.push_back(to_json(device, work, results));
+    }
+  }
+  const nlohmann::json document = {
+      {"schema", "pocketformer-kernel-lab"}, {"version", 1}, {"runs", runs}};
+  if (o.json == "-") {
+    std::cout << document.dump(2) << "\n";
+  } else if (!o.json.empty()) {
+    std::ofstream(o.json) << document.dump(2) << "\n";
+  }
+  return static_cast<int>(wrong ? ExitCode::wrong_result : ExitCode::ok);
+}
+
+}  // namespace
+}  // namespace pocket::lab
+
+int main(int argc, char** argv) {
+  CLI::App app{"Times a matrix kernel alone, after checking it against the host reference."};
+  pocket::lab::Options options;
+  pocket::lab::add_options(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return error.get_exit_code() == 0 ? app.exit(error)
+                                      : (app.exit(error), static_cast<int>(pocket::ExitCode::usage));
+  }
+  try {
+    return pocket::lab::run(options);
+  } catch (const pocket::Error& error) {
+    std::cerr << "pocket_kernel_lab: " << error.what() << "\n";
+    return static_cast<int>(error.code);
+  }
+}
