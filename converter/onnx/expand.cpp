@@ -41,9 +41,9 @@ const std::map<std::pair<std::string, std::string>, Expand>& table() {
       {{kMicrosoft, "GatherBlockQuantized"}, expand_quantised},
       {{"", "DequantizeLinear"}, expand_quantised},
       {{kMicrosoft, "DequantizeLinear"}, expand_quantised},
-      {{kMicrosoft, "DynamicQuantizeMatMul"}, expand_quantised},
-      {{kMicrosoft, "MatMulIntegerToFloat"}, expand_quantised},
-      {{"", "MatMulInteger"}, expand_quantised},
+      {{kMicrosoft, "DynamicQuantizeMatMul"}, expand_integer_product},
+      {{kMicrosoft, "MatMulIntegerToFloat"}, expand_integer_product},
+      {{"", "MatMulInteger"}, expand_integer_product},
   };
   return kTable;
 }

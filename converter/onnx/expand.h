@@ -30,6 +30,7 @@ Replacement expand_function(Emitter&, const ir::Node&);  // activations, product
 Replacement expand_rotary(Emitter&, const ir::Node&);
 Replacement expand_attention(Emitter&, const ir::Node&);
 Replacement expand_quantised(Emitter&, const ir::Node&);
+Replacement expand_integer_product(Emitter&, const ir::Node&);
 
 // Rotates heads [batch, heads, tokens, width] by tables [.., tokens, pairs].
 ir::ValueId rotate(Emitter&, ir::ValueId heads, int64_t width, ir::ValueId cosines,

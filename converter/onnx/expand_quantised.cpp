@@ -1,13 +1,10 @@
-// Before: x, codes, scales, zeros -> MatMulNBits -> y        codes, ids, scales ->
-// GatherBlockQuantized
-//         codes -> DequantizeLinear -> w                     codes -> Gather -> DequantizeLinear
-//         x -> DynamicQuantizeLinear -> MatMulInteger codes -> Cast -> Mul scales -> y
-// After:  x -> MatMul (Transpose of) w -> (Add bias) -> y    w -> Gather
-// where w is one constant that keeps the file's codes (ir::QuantisedMatrix). Dropping the dynamic
-// quantisation of x removes its rounding: the recovered product is the more exact one.
-#include <algorithm>
+// Before: x, codes, scales, zeros -> MatMulNBits -> y    codes, ids, scales -> GatherBlockQuantized
+//         codes -> DequantizeLinear -> w                 codes -> Gather -> DequantizeLinear
+// After:  x -> MatMul Transpose w -> (Add bias) -> y     w -> Gather
+// where w is one constant that keeps the file's codes (ir::QuantisedMatrix).
+#include "converter/onnx/expand_quantised.h"
 
-#include "converter/onnx/expand.h"
+#include <algorithm>
 
 namespace pocket::onnx_import {
 
@@ -19,11 +16,6 @@ using ir::TensorData;
 using ir::ValueId;
 
 namespace {
-
-const TensorData* constant(const ir::Graph& graph, ValueId id) {
-  if (id == kAbsent || !graph.value(id).constant) return nullptr;
-  return &*graph.value(id).constant;
-}
 
 const TensorData& need_constant(Emitter& emit, ValueId id, const char* what) {
   const TensorData* data = constant(emit.graph(), id);
@@ -37,12 +29,6 @@ TensorData reinterpreted(const TensorData& data, ElementType type) {
   out.type = type;
   out.shape = {static_cast<int64_t>(data.byte_size * 8 / ir::element_bits(type))};
   return out;
-}
-
-// One constant per matrix of codes, however many nodes read it.
-ValueId quantised_constant(Emitter& emit, const std::string& name, ElementType type,
-                           ir::QuantisedMatrix matrix) {
-  return emit.graph().add_constant(name, TensorData::from_quantised(type, std::move(matrix)));
 }
 
 // Names what a node's constants and geometry make, so that equal ones share one constant.
@@ -179,7 +165,24 @@ Replacement gather_block_quantised(Emitter& emit, const Node& node) {
       emit.op("Gather", {it->second, node.inputs[1]}, {{"axis", gathered}})};
 }
 
-// Codes with scales for all, per index of an axis, or per block of an axis.
+// What keeps every element as it is: one scale for all of them may be applied before or behind it.
+bool moves_elements(const Node& node) {
+  return node.is("Transpose") || node.is("Reshape") || node.is("Squeeze") || node.is("Unsqueeze");
+}
+
+}  // namespace
+
+const TensorData* constant(const ir::Graph& graph, ValueId id) {
+  if (id == kAbsent || !graph.value(id).constant) return nullptr;
+  return &*graph.value(id).constant;
+}
+
+// One constant per matrix of codes, however many nodes read it.
+ValueId quantised_constant(Emitter& emit, const std::string& name, ElementType type,
+                           ir::QuantisedMatrix matrix) {
+  return emit.graph().add_constant(name, TensorData::from_quantised(type, std::move(matrix)));
+}
+
 std::optional<ir::QuantisedMatrix> matrix_of(const TensorData& codes, const TensorData& scales,
                                              const TensorData* zeros, int64_t axis, int64_t block) {
   if (codes.shape.size() != 2 || ir::element_bits(codes.type) > 8) return std::nullopt;
@@ -212,22 +215,36 @@ std::optional<ir::QuantisedMatrix> matrix_of(const TensorData& codes, const Tens
   return matrix;
 }
 
-// Codes, or the rows of codes that a Gather takes.
+std::string rows_key(ValueId codes, ValueId zero) {
+  return "rows of codes " + std::to_string(codes) + " " + std::to_string(zero);
+}
+
+std::string scale_key(ValueId codes, ValueId zero) {
+  return "scale of codes " + std::to_string(codes) + " " + std::to_string(zero);
+}
+
 Replacement dequantise(Emitter& emit, const Node& node) {
   ir::Graph& graph = emit.graph();
-  const Node* gather = graph.producer(node.inputs[0]);
+  std::vector<Node> moves;  // from the last one back
+  ValueId moved = node.inputs[0];
+  for (const Node* before = graph.producer(moved); before != nullptr && moves_elements(*before);
+       before = graph.producer(moved)) {
+    moves.push_back(*before);
+    moved = before->inputs[0];
+  }
+  const Node* gather = graph.producer(moved);
   if (gather != nullptr && (!gather->is("Gather") || gather->integer("axis", 0) != 0)) {
     return std::nullopt;
   }
-  const ValueId source = gather == nullptr ? node.inputs[0] : gather->inputs[0];
+  const ValueId source = gather == nullptr ? moved : gather->inputs[0];
   const TensorData* codes = constant(graph, source);
   const TensorData* scales = constant(graph, node.inputs[1]);
   const TensorData* zeros = constant(graph, node.input(2));
   if (codes == nullptr || scales == nullptr || (node.input(2) != kAbsent && zeros == nullptr)) {
     return std::nullopt;
   }
-  // Behind a Gather the axes no longer are those of the codes.
-  if (gather != nullptr && scales->elements() != 1) return std::nullopt;
+  // Behind a Gather or a movement the axes no longer are those of the codes.
+  if ((gather != nullptr || !moves.empty()) && scales->elements() != 1) return std::nullopt;
   auto matrix =
       matrix_of(*codes, *scales, zeros, node.integer("axis", 1), node.integer("block_size", 0));
   if (!matrix) return std::nullopt;  // vectors and small tensors are folded
@@ -239,113 +256,24 @@ Replacement dequantise(Emitter& emit, const Node& node) {
   if (fresh) {
     it->second = quantised_constant(emit, name + "/weight", scales->type, *std::move(matrix));
   }
-  if (gather == nullptr) return std::vector<ValueId>{it->second};
-  return std::vector<ValueId>{emit.op("Gather", {it->second, gather->inputs[1]})};
-}
-
-// The weight [K, N] of an integer product; its zero points are one for all or one per column.
-std::optional<ValueId> product_weight(Emitter& emit, ValueId codes_id, const TensorData& scales,
-                                      ValueId zeros_id) {
-  const TensorData* codes = constant(emit.graph(), codes_id);
-  const TensorData* zeros = constant(emit.graph(), zeros_id);
-  if (codes == nullptr || (zeros_id != kAbsent && zeros == nullptr)) return std::nullopt;
-  TensorData spread = scales;
-  if (zeros != nullptr && zeros->elements() != scales.elements()) {
-    // Scales per column beside one zero point, or the other way round: repeat the single one.
-    if (codes->shape.size() != 2) return std::nullopt;
-    const int64_t n = codes->shape[1];
-    if (zeros->elements() == 1 && scales.elements() == n) {
-      TensorData repeated = TensorData::from_floats(
-          {n},
-          std::vector<float>(static_cast<size_t>(n), static_cast<float>(zeros->as_integers()[0])));
-      auto matrix = matrix_of(*codes, scales, &repeated, 1, 0);
-      if (!matrix) return std::nullopt;
-      return quantised_constant(emit, emit.graph().value(codes_id).name + "/weight", scales.type,
-                                *std::move(matrix));
-    }
-    if (scales.elements() != 1 || zeros->elements() != n) return std::nullopt;
-    spread = TensorData::from_floats(
-        {n}, std::vector<float>(static_cast<size_t>(n), scales.as_floats()[0]));
+  ValueId value = it->second;
+  if (gather != nullptr) {
+    value = emit.op("Gather", {value, gather->inputs[1]});
+    emit.expansion().shared.try_emplace(rows_key(moved, node.input(2)), value);
+    emit.expansion().shared.try_emplace(scale_key(moved, node.input(2)), node.inputs[1]);
   }
-  auto matrix = matrix_of(*codes, spread, zeros, 1, 0);
-  if (!matrix) return std::nullopt;
-  return quantised_constant(emit, emit.graph().value(codes_id).name + "/weight", scales.type,
-                            *std::move(matrix));
-}
-
-// The float whose dynamic quantisation made `codes` with this scale and zero point.
-ValueId quantised_source(const ir::Graph& graph, ValueId codes, ValueId scale, ValueId zero) {
-  const Node* node = graph.producer(codes);
-  if (node == nullptr || !node->is("DynamicQuantizeLinear") || node->outputs.size() != 3 ||
-      node->outputs[0] != codes || (scale != kAbsent && node->outputs[1] != scale) ||
-      node->outputs[2] != zero) {
-    return kAbsent;
+  for (auto move = moves.rbegin(); move != moves.rend(); ++move) {
+    std::vector<ValueId> inputs = move->inputs;
+    inputs[0] = value;
+    value = emit.op(move->op, std::move(inputs), move->attributes);
   }
-  return node->inputs[0];
+  return std::vector<ValueId>{value};
 }
-
-void note_dynamic(Emitter& emit) {
-  const std::string text =
-      "The dynamic 8-bit quantisation of activations is dropped; weights keep their codes.";
-  auto& notes = emit.expansion().notes;
-  if (std::find(notes.begin(), notes.end(), text) == notes.end()) notes.push_back(text);
-}
-
-// codes of x -> MatMulInteger -> Cast -> Mul (scale of x * scales of w); the Mul is replaced.
-Replacement integer_product(Emitter& emit, const Node& node) {
-  ir::Graph& graph = emit.graph();
-  const ValueId x = quantised_source(graph, node.inputs[0], kAbsent, node.input(2));
-  const std::vector<NodeId> casts = graph.consumers(node.outputs[0]);
-  if (x == kAbsent || casts.size() != 1 || !graph.node(casts[0]).is("Cast")) return std::nullopt;
-  const ValueId as_float = graph.node(casts[0]).outputs[0];
-  const std::vector<NodeId> products = graph.consumers(as_float);
-  if (products.size() != 1 || !graph.node(products[0]).is("Mul")) return std::nullopt;
-  const Node& product = graph.node(products[0]);
-  const ValueId factor = product.inputs[0] == as_float ? product.inputs[1] : product.inputs[0];
-  const Node* scales = graph.producer(factor);
-  const ValueId x_scale = graph.producer(node.inputs[0])->outputs[1];
-  if (scales == nullptr || !scales->is("Mul")) return std::nullopt;
-  const bool first = scales->inputs[0] == x_scale;
-  if (!first && scales->inputs[1] != x_scale) return std::nullopt;
-  const TensorData* weight_scales = constant(graph, scales->inputs[first ? 1 : 0]);
-  if (weight_scales == nullptr) return std::nullopt;
-  const auto weight = product_weight(emit, node.inputs[1], *weight_scales, node.input(3));
-  if (!weight) return std::nullopt;
-  note_dynamic(emit);
-  const ValueId y = emit.op("MatMul", {x, *weight});
-  graph.value(y).shape = graph.value(product.outputs[0]).shape;
-  graph.value(y).type = graph.value(product.outputs[0]).type;
-  graph.replace_uses(product.outputs[0], y);
-  // The integer product stays without readers and is removed as dead.
-  return std::vector<ValueId>{node.outputs[0]};
-}
-
-Replacement float_product(Emitter& emit, const Node& node) {
-  ir::Graph& graph = emit.graph();
-  const bool dynamic = node.op == "DynamicQuantizeMatMul";
-  const ValueId x = dynamic
-                        ? node.inputs[0]
-                        : quantised_source(graph, node.inputs[0], node.inputs[2], node.input(4));
-  const TensorData* scales = constant(graph, node.inputs[dynamic ? 2 : 3]);
-  if (x == kAbsent || scales == nullptr) return std::nullopt;
-  const auto weight = product_weight(emit, node.inputs[1], *scales, node.input(dynamic ? 3 : 5));
-  if (!weight) return std::nullopt;
-  note_dynamic(emit);
-  ValueId y = emit.op("MatMul", {x, *weight});
-  if (const ValueId bias = node.input(dynamic ? 4 : 6); bias != kAbsent) {
-    y = emit.op("Add", {y, bias});
-  }
-  return std::vector<ValueId>{y};
-}
-
-}  // namespace
 
 Replacement expand_quantised(Emitter& emit, const Node& node) {
   if (node.op == "MatMulNBits") return matmul_n_bits(emit, node);
   if (node.op == "GatherBlockQuantized") return gather_block_quantised(emit, node);
-  if (node.op == "DequantizeLinear") return dequantise(emit, node);
-  if (node.op == "MatMulInteger") return integer_product(emit, node);
-  return float_product(emit, node);
+  return dequantise(emit, node);
 }
 
 }  // namespace pocket::onnx_import

@@ -158,23 +158,40 @@ TEST_CASE("the dynamic quantiser's chain of operators becomes one product") {
   const ir::ValueId ids = input("ids", {1, Expr::symbol("tokens")}, ir::ElementType::i64);
   const auto rows = node("Gather", {codes, ids});
   graph.outputs.push_back(node("DequantizeLinear", {rows[0], scale, zero})[0]);
+  // The same rows as the codes of a product, and moved before they are scaled.
+  const ir::ValueId second = constant(ir::ElementType::u8, {2, 2}, {140, 100, 3, 250});
+  const ir::ValueId second_zero = constant(ir::ElementType::u8, {}, {120});
+  const ir::ValueId second_scale =
+      graph.add_constant("scale", ir::TensorData::from_floats({}, {0.02f}));
+  const auto table_product = node("MatMulInteger", {rows[0], second, zero, second_zero});
+  const auto table_factor = node("Mul", {scale, second_scale});
+  graph.outputs.push_back(node("Mul", {node("Cast", table_product)[0], table_factor[0]})[0]);
+  graph.outputs.push_back(node("DequantizeLinear", {node("Transpose", rows)[0], scale, zero})[0]);
+  // Nothing beside the product tells the scale of this table from that of the weight.
+  const auto alone = node("Gather", {second, ids});
+  const auto alone_product = node("MatMulInteger", {alone[0], second, second_zero, second_zero});
+  const auto alone_factor = node("Mul", {second_scale, second_scale});
+  graph.outputs.push_back(node("Mul", {node("Cast", alone_product)[0], alone_factor[0]})[0]);
 
   const reference::Feeds feeds{
       {x, reference::HostTensor::floats({1, 2, 3}, {0.5f, -1.0f, 2.0f, 1.5f, 0.25f, -0.75f})},
-      {ids, reference::HostTensor::integers({1, 2}, {2, 0})}};
+      {ids, reference::HostTensor::integers({1, 2}, {1, 0})}};
   const auto before = reference::run(graph, feeds);
+  const std::vector<ir::ValueId> before_ids = graph.outputs;
   const reference::HostTensor want = before.at(graph.outputs[0]);
-  const reference::HostTensor embedding = before.at(graph.outputs[1]);
   CHECK(onnx_import::rounds_activations(graph));
-  CHECK(onnx_import::expand_operators(graph) == 2);
+  CHECK(onnx_import::expand_operators(graph) == 5);
   CHECK_FALSE(onnx_import::rounds_activations(graph));
   for (const ir::NodeId id : graph.order()) {
-    CHECK((graph.node(id).op == "MatMul" || graph.node(id).op == "Gather"));
+    const std::string& op = graph.node(id).op;
+    CHECK((op == "MatMul" || op == "Gather" || op == "Transpose"));
   }
   const auto after = reference::run(graph, feeds);
   // 8-bit codes of x are 3 / 255 apart; a product sums three of them.
   CHECK(test::difference(after.at(graph.outputs[0]), want, 0.03f, 0.0f) == "");
-  CHECK(test::difference(after.at(graph.outputs[1]), embedding) == "");
+  for (const size_t k : {size_t{1}, size_t{2}, size_t{3}, size_t{4}}) {
+    CHECK(test::difference(after.at(graph.outputs[k]), before.at(before_ids[k])) == "");
+  }
   const float exact = 0.01f * (0.5f * (10 - 128) - 1.0f * (130 - 128) + 2.0f * (7 - 128));
   CHECK(after.at(graph.outputs[0]).f[0] == Approx(exact).epsilon(1e-5));
 }
