@@ -97,10 +97,11 @@ def count(code, pattern) -> int:
 
 
 def loops(code) -> list:
-    """Outer loops before the loops within them; several branches back to one label are one loop."""
+    """Outer loops before the loops within them; several branches back to one label are one loop. Adreno's compiler
+    makes a subgroup's sum of a loop over clusters of lanes, which ends in getone: that is part of the operation."""
     ends = {}
     for at, instruction in enumerate(code):
-        if 0 <= instruction.target <= at:
+        if 0 <= instruction.target <= at and instruction.name != "getone":
             ends[instruction.target] = max(at, ends.get(instruction.target, at))
     found = [Loop(first, last) for first, last in sorted(ends.items(), key=lambda item: (item[0], -item[1]))]
     for outer in found:

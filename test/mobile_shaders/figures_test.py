@@ -43,6 +43,12 @@ class MachineCode(unittest.TestCase):
         code = machine.parse_ir3("l0:\nnop\nl1:\nadd.f r0.x, r0.x, r0.y\nbr p0.x, #l0\njump #l1\nbr p0.y, #l0\nend\n")
         self.assertEqual([(l.first, l.last, l.innermost) for l in machine.loops(code)], [(0, 4, False), (1, 3, True)])
 
+    def test_a_sum_over_the_subgroup_is_no_loop_of_the_kernel(self):
+        text = "l0:\nadd.f r2.w, r1.y, r2.w\ngetlast.w8 #l1\nmov.u32u32 r49.w, r2.w\ngetone #l0\nl1:\nend\n"
+        code = machine.parse_ir3(text)
+        self.assertEqual(code[3].target, 0)
+        self.assertEqual(machine.loops(code), [])
+
     def test_conversions_of_integers_are_told_from_those_of_halves(self):
         code = machine.parse_ir3("cov.u32f32 r0.x, r0.y\ncov.f16f32 r0.x, hr0.y\n(sy)cov.s16f16 hr0.x, hr1.x\nend\n")
         self.assertEqual(machine.count(code, machine.CONVERSION), 2)
