@@ -131,8 +131,8 @@ def main() -> int:
                 raise ValueError(f"no baseline {stored}; look at the results, then accept them with --accept")
             baseline = load(stored)
             if baseline["driver"] != results["driver"]:
-                raise ValueError(f"{stored} is of {baseline['driver']} and the results are of {results['driver']}: figures of "
-                                 "two versions do not compare; measure with the pinned one or accept anew")
+                raise ValueError(f"{stored} is of {baseline['driver']} and the results are of {results['driver']}: "
+                                 "figures of two versions do not compare; measure with the pinned one or accept anew")
             found += check(baseline, results)
     except (ValueError, KeyError) as error:
         print(f"check: {error}", file=sys.stderr)

@@ -45,7 +45,8 @@ class Compiler:
                               "scripts/mobile_shaders/setup.sh") from error
         fields = self.line().split("\t")
         if fields[0] != "device":
-            raise Unavailable(f"Mesa's {self.gpu.family} driver gave no device for {self.gpu.name}; see {self.log.name}")
+            raise Unavailable(f"Mesa's {self.gpu.family} driver gave no device for {self.gpu.name}; "
+                              f"see {self.log.name}")
         self.device = {"name": fields[1], "driver": fields[2]}
 
     def line(self) -> str:
@@ -56,7 +57,8 @@ class Compiler:
         if self.process is None or self.process.poll() is not None:
             self.start()
         subgroup = self.gpu.subgroup_size
-        job = [module.path.resolve(), subgroup, module.push_bytes, ",".join(map(str, module.bindings)) or "-",
+        bindings = ",".join(f"{binding}={int(texels)}" for binding, texels in sorted(module.bindings.items()))
+        job = [module.path.resolve(), subgroup, module.push_bytes, bindings or "-",
                ",".join(f"{i}={value}" for i, value in enumerate(constants)) or "-"]
         self.process.stdin.write((" ".join(map(str, job)) + "\n").encode())
         self.process.stdin.flush()
@@ -64,7 +66,7 @@ class Compiler:
         while True:
             fields = self.line().split("\t")
             if fields[0] == "stat":
-                answer["stats"][fields[1]] = float(fields[2]) if "." in fields[2] or "e" in fields[2] else int(fields[2])
+                answer["stats"][fields[1]] = int(fields[2]) if fields[2].isdigit() else float(fields[2])
             elif fields[0] == "text":
                 answer["texts"][fields[1]] = self.process.stdout.read(int(fields[2])).decode(errors="replace")
                 self.process.stdout.readline()
@@ -89,10 +91,11 @@ class Cache:
     def __init__(self, bundle: Path, gpu: Gpu):
         self.folder = bundle / "cache" / gpu.name
         self.folder.mkdir(parents=True, exist_ok=True)
-        stamp = bundle / "stamp"
-        if not stamp.exists():
+        if not (bundle / "stamp").exists():
             raise Unavailable(f"no compilers in {bundle}; run scripts/mobile_shaders/setup.sh")
-        self.salt = f"{stamp.read_text().strip()} {sorted(gpu.environment.items())} {gpu.subgroup_size}"
+        here = Path(__file__).resolve().parent
+        compilers = hashlib.sha256((here / "packages.sha256").read_bytes() + (here / "drm_shim.patch").read_bytes())
+        self.salt = f"{compilers.hexdigest()} {sorted(gpu.environment.items())} {gpu.subgroup_size}"
 
     def path(self, module: Module, constants) -> Path:
         key = f"{self.salt} {module.hash} {list(constants)}"

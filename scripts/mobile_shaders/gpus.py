@@ -20,8 +20,10 @@ GPUS = {gpu.name: gpu for gpu in (
     Gpu("adreno-660", "adreno", {"FD_GPU_ID": "660"}, 64, 16, frozenset({"mixed", "unsigned"}), 1),
     Gpu("adreno-740", "adreno", {"FD_GPU_ID": "740"}, 64, 16, frozenset({"mixed", "unsigned"}), 2),
     Gpu("adreno-750", "adreno", {"FD_GPU_ID": "750"}, 64, 16, frozenset({"mixed", "unsigned", "signed"}), 2),
-    Gpu("adreno-840", "adreno", {"SHIM_ADRENO_CHIP": "0x44050a31"}, 64, 16, frozenset({"mixed", "unsigned", "signed"}), 2),
+    Gpu("adreno-840", "adreno", {"SHIM_ADRENO_CHIP": "0x44050a31"}, 64, 16,
+        frozenset({"mixed", "unsigned", "signed"}), 2),
     Gpu("mali-g52", "mali", {"PAN_GPU_ID": "7212"}, 0, 2),
     Gpu("mali-g610", "mali", {"PAN_GPU_ID": "a867"}, 0, 2, frozenset({"unsigned", "signed"})),
-    Gpu("mali-g720", "mali", {"PAN_GPU_ID": "c800", "SHIM_MALI_VARIANT": "4"}, 0, 2, frozenset({"unsigned", "signed"})),
+    Gpu("mali-g720", "mali", {"PAN_GPU_ID": "c800", "SHIM_MALI_VARIANT": "4"}, 0, 2,
+        frozenset({"unsigned", "signed"})),
 )}

@@ -51,8 +51,8 @@ def measure_gpu(gpu, jobs, modules: dict, bundle: Path, workers: int) -> dict:
             if "error" not in answer:
                 cache.store(module, job["constants"], answer)
         constants = module.named(job["constants"])
-        row = {"shader": job["shader"], "constants": constants, "planned": job["planned"], "hot": is_hot(job["shader"]),
-               "use": job["uses"][0], "spirv": module.hash[:16]}
+        row = {"shader": job["shader"], "constants": constants, "planned": job["planned"],
+               "hot": is_hot(job["shader"]) and bool(constants), "use": job["uses"][0], "spirv": module.hash[:16]}
         if "error" in answer:
             return row | {"error": answer["error"]}
         device.update(answer["device"])

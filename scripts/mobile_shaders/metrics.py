@@ -25,8 +25,9 @@ def scratch_bytes(texts: dict) -> int:
 
 def weights_per_iteration(shader: str, constants: dict):
     """Weights that a lane takes in one turn of the innermost loop of a matrix kernel (common/matmul.glsl):
-    one round of 32 columns of each of its rows, of both matrices where there are two. None: no such loop."""
-    if not shader.startswith(("gemv_", "gemm_")):
+    one round of 32 columns of each of its rows, of both matrices where there are two. None: no such loop, as in
+    the forms that read texels, whose innermost loop runs over parts of a round; no phone is given those."""
+    if not shader.startswith(("gemv_", "gemm_")) or shader.endswith("_tx") or "ROWS" not in constants:
         return None
     return 32 * constants["ROWS"] * (2 if "_gated" in shader else 1)
 
@@ -93,7 +94,8 @@ def figures(gpu: Gpu, module: Module, shader: str, constants: dict, answer: dict
             if shader.startswith("gemm_"):
                 result["inner"]["per_product"] = round(machine.busy(body) / weights / constants["TOKENS"], 3)
             # The loop over groups of 32 weights, which takes one round and applies scale and bias.
-            around = [loop for loop in found if loop.first <= inner.first and inner.last <= loop.last and loop is not inner]
+            around = [loop for loop in found
+                      if loop is not inner and loop.first <= inner.first and inner.last <= loop.last]
             if around:
                 group = machine.busy(max(around, key=lambda loop: loop.first).body(code))
                 result["inner"]["per_weight_with_group"] = round(group / weights, 3)

@@ -18,9 +18,9 @@ out=$(cd "$out" && pwd)
 MESA='26.1.6-1~bpo13+1'
 SHIM_SOURCE=mesa_25.0.7.orig.tar.xz
 SHIM_RELEASE=25.0.7
-LIBRARIES="libc6 libgcc-s1 libstdc++6 zlib1g libzstd1 libdrm2 libexpat1 libffi8 libvulkan1 libwayland-client0 libdisplay-info2
-  libxau6 libxdmcp6 libxcb1 libx11-xcb1 libxshmfence1 libxcb-dri3-0 libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1
-  libxcb-xfixes0"
+LIBRARIES="libc6 libgcc-s1 libstdc++6 zlib1g libzstd1 libdrm2 libexpat1 libffi8 libvulkan1 libwayland-client0
+  libdisplay-info2 libxau6 libxdmcp6 libxcb1 libx11-xcb1 libxshmfence1 libxcb-dri3-0 libxcb-present0 libxcb-randr0
+  libxcb-shm0 libxcb-sync1 libxcb-xfixes0"
 
 unavailable() {
   echo "mobile_shaders: $1, so the phone compilers cannot be set up and nothing was checked; $2" >&2
@@ -40,9 +40,9 @@ done
 
 # Downloads through lists of our own: the machine's sources and installed packages are not touched.
 fetch() {
-  local apt=$out/apt mirror
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | grep -m 1 debian ||
-           echo http://deb.debian.org/debian)
+  local apt=$out/apt mirror source
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security |
+           grep -m 1 debian || echo http://deb.debian.org/debian)
   mkdir -p "$apt"/{lists/partial,archives/partial,state,sources}
   : > "$apt/state/status"
   for kind in "deb trixie trixie-backports" "deb-src trixie"; do
@@ -70,8 +70,8 @@ CONF
     for library in $LIBRARIES; do names+=("$library:$architecture/trixie"); done
   done
   apt-get download -qq "${names[@]}" > /dev/null || return 1
-  apt-get source -qq --download-only "mesa=$(apt-cache showsrc mesa | sed -n "s/^Version: \($SHIM_RELEASE-.*\)/\1/p" | head -n 1)" \
-    > /dev/null || return 1
+  source=$(apt-cache showsrc mesa | sed -n "s/^Version: \($SHIM_RELEASE-.*\)/\1/p" | head -n 1)
+  apt-get source -qq --download-only "mesa=$source" > /dev/null || return 1
 }
 
 debs=${MOBILE_SHADERS_DEBS:-$out/debs}
@@ -104,19 +104,22 @@ manifest adreno x86_64-linux-gnu/libvulkan_freedreno.so
 manifest mali aarch64-linux-gnu/libvulkan_panfrost.so
 
 tree=mesa-$SHIM_RELEASE
-tar -xJf "$debs/$SHIM_SOURCE" -C work "$tree"/{include,src/c11,src/drm-shim,src/util} "$tree"/src/{freedreno,panfrost}/drm-shim
+tar -xJf "$debs/$SHIM_SOURCE" -C work "$tree"/{include,src/c11,src/drm-shim,src/util} \
+  "$tree"/src/{freedreno,panfrost}/drm-shim
 cd "work/$tree"
 patch -s -p1 < "$here/drm_shim.patch"
 have="PTHREAD STRUCT_TIMESPEC TIMESPEC_GET ENDIAN_H FLOCK MEMFD_CREATE MKOSTEMP POSIX_MEMALIGN SECURE_GETENV
   PROGRAM_INVOCATION_NAME FUNC_ATTRIBUTE_VISIBILITY FUNC_ATTRIBUTE_PACKED FUNC_ATTRIBUTE_UNUSED __BUILTIN_BSWAP32
   __BUILTIN_BSWAP64 __BUILTIN_CLZ __BUILTIN_CLZLL __BUILTIN_EXPECT __BUILTIN_FFS __BUILTIN_FFSLL __BUILTIN_POPCOUNT
   __BUILTIN_POPCOUNTLL __BUILTIN_UNREACHABLE"
-util="anon_file blob futex hash_table log os_file os_misc ralloc set simple_mtx u_call_once u_debug u_printf u_process vma"
+util="anon_file blob futex hash_table log os_file os_misc ralloc set simple_mtx u_call_once u_debug u_printf u_process
+  vma"
 # shim COMPILER DRIVER OUTPUT
 shim() {
   "$1" -std=gnu11 -O1 -w -shared -fPIC -fvisibility=hidden -D_GNU_SOURCE -DUTIL_ARCH_LITTLE_ENDIAN=1 \
-    -DPACKAGE_VERSION="\"$SHIM_RELEASE\"" $(printf -- '-DHAVE_%s ' $have) -Isrc -Iinclude -Isrc/drm-shim -I/usr/include/libdrm \
-    src/drm-shim/device.c src/drm-shim/drm_shim.c "$2" $(printf 'src/util/%s.c ' $util) src/c11/impl/time.c \
+    -DPACKAGE_VERSION="\"$SHIM_RELEASE\"" $(printf -- '-DHAVE_%s ' $have) \
+    -Isrc -Iinclude -Isrc/drm-shim -I/usr/include/libdrm src/drm-shim/device.c src/drm-shim/drm_shim.c \
+    "$2" $(printf 'src/util/%s.c ' $util) src/c11/impl/time.c \
     src/c11/impl/threads_posix.c -ldl -lm -lpthread -o "$out/bin/$3"
 }
 # program COMPILER LIBRARIES OUTPUT

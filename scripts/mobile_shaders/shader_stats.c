@@ -3,7 +3,8 @@
 // for many shaders. Starts no work on the device.
 //
 // One job a line on stdin:  FILE SUBGROUP_SIZE PUSH_BYTES BINDINGS CONSTANTS
-//   a.spv 64 56 0,1,2 0=256,1=128        storage buffers of set 0; specialization constants; 0 or - is none
+//   a.spv 64 56 0=0,1=1 0=256,1=128      bindings of set 0 (0 a storage buffer, 1 storage texels); specialization
+//                                        constants; 0 or - is none
 // Answers on stdout:  first "device\tNAME\tDRIVER INFO", then for each job
 //   stat\tNAME\tVALUE             any number of times
 //   text\tNAME\tBYTES\n...\n      intermediate representations and machine code
@@ -147,7 +148,7 @@ static void print_executable(VkPipeline pipeline, uint32_t index) {
   }
 }
 
-// "3=1,4=64" or "0,1,2" into pairs; a missing value is 0.
+// "3=1,4=64" into pairs; a missing value is 0.
 static uint32_t read_list(char* text, uint32_t (*pairs)[2]) {
   uint32_t count = 0;
   if (strcmp(text, "-") == 0) return 0;
@@ -172,7 +173,8 @@ static VkResult compile(const char* path, uint32_t subgroup_size, uint32_t push_
   const uint32_t buffer_count = read_list(bindings, pairs);
   for (uint32_t i = 0; i < buffer_count; ++i) {
     buffers[i] = (VkDescriptorSetLayoutBinding){.binding = pairs[i][0],
-                                                .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                .descriptorType = pairs[i][1] ? VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER
+                                                                              : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                                 .descriptorCount = 1,
                                                 .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
   }

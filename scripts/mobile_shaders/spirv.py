@@ -4,10 +4,9 @@ import hashlib
 import struct
 from pathlib import Path
 
-OP_NAME, OP_TYPE_POINTER, OP_CONSTANT, OP_VARIABLE, OP_DECORATE = 5, 32, 43, 59, 71
-OP_MEMBER_DECORATE, OP_TYPE_STRUCT = 72, 30
+OP_NAME, OP_TYPE_IMAGE, OP_TYPE_POINTER, OP_VARIABLE, OP_DECORATE, OP_MEMBER_DECORATE = 5, 25, 32, 59, 71, 72
 SPEC_ID, BINDING, OFFSET = 1, 33, 35
-PUSH_CONSTANT, STORAGE_BUFFER, UNIFORM = 9, 12, 2
+PUSH_CONSTANT, DIM_BUFFER = 9, 5
 DOTS = {4450: "signed", 4451: "unsigned", 4452: "mixed", 4453: "signed", 4454: "unsigned", 4455: "mixed"}
 
 
@@ -34,7 +33,7 @@ class Module:
         words = struct.unpack(f"<{len(data) // 4}I", data)
         if len(data) % 4 or words[:1] != (0x07230203,):
             raise ValueError(f"{path} is no little-endian SPIR-V module; build the target pocket_shaders again")
-        names, spec_ids, bindings, offsets, pointers = {}, {}, {}, {}, {}
+        names, spec_ids, bindings, offsets, pointers, variables, texel_buffers = {}, {}, {}, {}, {}, {}, set()
         self.dots = set()       # signedness of integer dot products
         self.opcodes = {}       # opcode -> how many
         push_struct = None
@@ -50,11 +49,16 @@ class Module:
                 offsets[operands[0]] = max(offsets.get(operands[0], 0), operands[3])
             elif op == OP_TYPE_POINTER:
                 pointers[operands[0]] = (operands[1], operands[2])
-            elif op == OP_VARIABLE and operands[2] == PUSH_CONSTANT:
-                push_struct = pointers[operands[0]][1]
+            elif op == OP_TYPE_IMAGE and operands[2] == DIM_BUFFER:
+                texel_buffers.add(operands[0])
+            elif op == OP_VARIABLE:
+                variables[operands[1]] = operands[0]
+                if operands[2] == PUSH_CONSTANT:
+                    push_struct = pointers[operands[0]][1]
             elif op in DOTS:
                 self.dots.add(DOTS[op])
-        self.bindings = sorted(set(bindings.values()))
+        # {binding: whether it is a texel buffer}; several views of one binding are of one kind.
+        self.bindings = {bindings[i]: pointers[variables[i]][1] in texel_buffers for i in bindings}
         # Members of our push constants are 4 bytes wide, so that the last one ends 4 after its offset.
         self.push_bytes = 0 if push_struct is None else offsets[push_struct] + 4
         self.constant_names = {spec_ids[i]: names.get(i) or f"constant{spec_ids[i]}" for i in spec_ids}

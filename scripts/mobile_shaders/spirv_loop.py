@@ -41,8 +41,8 @@ def specialised(module: Module, constants: dict) -> str:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.spv", Path(folder) / "out.spv"
         source.write_bytes(marked_for_unrolling(module.path))
-        subprocess.run(["spirv-opt", f"--set-spec-const-default-value={values}", *PASSES, source, "-o", target], check=True,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(["spirv-opt", f"--set-spec-const-default-value={values}", *PASSES, source, "-o", target],
+                       check=True, stderr=subprocess.DEVNULL)
         return subprocess.run(["spirv-dis", "--no-color", target], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

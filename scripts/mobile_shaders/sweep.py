@@ -26,11 +26,12 @@ def line(values: dict, row: dict, gpu) -> str:
     inner = row.get("inner", {})
     stall = row.get("stall_cycles", f"{row.get('worst_pipe')} {row.get('worst_pipe_cycles')}")
     return (" ".join(f"{key}={value}" for key, value in values.items()) +
-            f": instructions {row['instructions']}, registers {row['registers']}, occupancy {row['occupancy']}/{gpu.full_occupancy}, "
+            f": instructions {row['instructions']}, registers {row['registers']}, "
+            f"occupancy {row['occupancy']}/{gpu.full_occupancy}, "
             f"spills {row['spills']}:{row['fills']}, scratch {row['scratch_bytes']}, stall {stall}, inner loop "
             f"{inner.get('instructions', '-')}" +
-            "".join(f", {inner[key]} {key.replace('_', ' ')}" for key in ("per_weight", "per_product", "per_weight_with_group")
-                    if key in inner))
+            "".join(f", {inner[key]} {key.replace('_', ' ')}"
+                    for key in ("per_weight", "per_product", "per_weight_with_group") if key in inner))
 
 
 def main() -> int:

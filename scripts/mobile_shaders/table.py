@@ -32,7 +32,8 @@ def cell(rows, full: int) -> str:
     spills, scratch = max(row["spills"] + row["fills"] for row in rows), max(row["scratch_bytes"] for row in rows)
     text = (f"{max(row['instructions'] for row in rows)} / {max(row['registers'] for row in rows)} / "
             f"{min(row['occupancy'] for row in rows)}:{full}")
-    return text + (f" **{spills} spills**" if spills else "") + (f" **{scratch} B scratch**" if scratch else "") + dots_of(rows)
+    text += f" **{spills} spills**" if spills else ""
+    return text + (f" **{scratch} B scratch**" if scratch else "") + dots_of(rows)
 
 
 def kernel_table(gpus: dict) -> str:
@@ -48,7 +49,8 @@ def kernel_table(gpus: dict) -> str:
 def per_weight_table(gpus: dict) -> str:
     """Loop over groups where there is one: its round of 32 weights and the scale and bias of the group."""
     def figure(shader, rows):
-        inner = [row["inner"] for row in rows if row["shader"] == shader and row["planned"] and "per_weight" in row.get("inner", {})]
+        inner = [row["inner"] for row in rows
+                 if row["shader"] == shader and row["planned"] and "per_weight" in row.get("inner", {})]
         best = min(inner, key=lambda i: i["per_weight"], default=None)
         if best is None:
             return ""
@@ -73,11 +75,12 @@ def main() -> int:
                  for g in gpus.values() for row in g["shaders"] if row["hot"] and "error" not in row)
     pipelines = sum(row["hot"] for g in gpus.values() for row in g["shaders"])
     driver = next(iter(gpus.values()))["driver"]
-    text = (f"{driver}. Instructions / registers / occupancy of its full value (waves a core on Adreno, whose registers are\n"
-            "vectors of four; on Mali 2 is full, 1 half), the worst of each kernel's configurations in use. Spills and scratch\n"
-            f"are named where there are any: {faults} of {pipelines} hot pipelines.\n\n{kernel_table(gpus)}\n"
-            "Instructions per weight in the inner loop, scale and bias of a group of 32 included; in brackets per product.\n\n"
-            f"{per_weight_table(gpus)}")
+    text = (f"{driver}. Instructions / registers / occupancy of its full value (waves a core on Adreno, whose\n"
+            "registers are vectors of four; on Mali 2 is full, 1 half), the worst of each kernel's configurations in\n"
+            f"use. Spills and scratch are named where there are any: {faults} of {pipelines} hot pipelines.\n\n"
+            f"{kernel_table(gpus)}\n"
+            "Instructions per weight in the inner loop, scale and bias of a group of 32 included; in brackets per\n"
+            f"product.\n\n{per_weight_table(gpus)}")
     print(text, end="")
     readme = options.readme.read_text()
     if BEGIN in readme:

@@ -18,8 +18,9 @@ SCRIPT = HERE.parent.parent / "scripts" / "mobile_shaders" / "check.py"
 def gemv(**changes) -> dict:
     inner = {"instructions": 310, "conversions": 0, "weights": 64, "per_weight": 4.844}
     constants = {"LOCAL_SIZE": 64, "LANES": 16, "ROWS": 2, "SPLITS": 4, "X_F16": 1}
-    base = {"shader": "gemv_m0e4_sg", "constants": constants, "planned": True, "hot": True, "use": "llama decode", "spirv": "1",
-            "instructions": 436, "registers": 30, "occupancy": 2, "spills": 0, "fills": 0, "worst_pipe": "Load/store",
+    base = {"shader": "gemv_m0e4_sg", "constants": constants, "planned": True, "hot": True, "use": "llama decode",
+            "spirv": "1", "instructions": 436, "registers": 30, "occupancy": 2, "spills": 0, "fills": 0,
+            "worst_pipe": "Load/store",
             "worst_pipe_cycles": 15, "scratch_bytes": 0, "loops": [310], "inner": inner}
     return copy.deepcopy(base) | changes
 

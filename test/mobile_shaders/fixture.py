@@ -36,4 +36,5 @@ def row(kernel: str, gpu: str) -> dict:
 
 def results(*rows, gpu: str = "mali-g610") -> dict:
     return {"schema": "pocketformer-mobile-shaders", "version": 1, "gpu": gpu, "family": GPUS[gpu].family,
-            "full_occupancy": GPUS[gpu].full_occupancy, "device": gpu, "driver": "Mesa 26.1.6-1~bpo13+1", "shaders": list(rows)}
+            "full_occupancy": GPUS[gpu].full_occupancy, "device": gpu, "driver": "Mesa 26.1.6-1~bpo13+1",
+            "shaders": list(rows)}
