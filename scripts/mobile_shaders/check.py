@@ -22,7 +22,7 @@ MORE_INSTRUCTIONS = 1.10
 
 
 def name_of(row: dict) -> str:
-    tile = "x".join(str(row["constants"][k]) for k in ("LANES", "ROWS", "TOKENS", "SPLITS", "QUERIES")
+    tile = "x".join(str(row["constants"][k]) for k in ("LANES", "ROWS", "TOKENS", "SPLITS", "QUERIES", "PARTS")
                     if k in row["constants"])
     return row["shader"] + (f" {tile}" if tile else "") + f" ({row['use']})"
 

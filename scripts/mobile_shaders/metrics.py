@@ -11,7 +11,7 @@ from spirv import Module
 COLD = re.compile(r"generic_|probe_|advance$")
 PIPES = ("FMA", "CVT", "SFU", "Arithmetic", "Varying", "Texture", "Load/store")
 # Constants of a configuration row (runtime/kernels/config.cpp); the others say what the kernel is asked for.
-TILE = {"LOCAL_SIZE", "LANES", "ROWS", "TOKENS", "SPLITS", "SPREAD", "QUERIES"}
+TILE = {"LOCAL_SIZE", "LANES", "ROWS", "TOKENS", "SPLITS", "SPREAD", "QUERIES", "PARTS"}
 
 
 def is_hot(shader: str) -> bool:
