@@ -70,11 +70,6 @@ KernelShape shape_of(const Work& w) {
                     w.accumulate == Accumulate::fp32};
 }
 
-bool same_numbers(const KernelConfig& a, const KernelConfig& b) {
-  return a.lanes == b.lanes && a.rows == b.rows && a.tokens == b.tokens && a.splits == b.splits &&
-         a.subgroup == b.subgroup && a.texels == b.texels;
-}
-
 // Largest difference over the checked columns.
 double error_of(const Program& p, const std::vector<float>& expected,
                 const std::vector<float>& actual, const std::vector<int64_t>& columns,
