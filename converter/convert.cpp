@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "converter/convert_report.h"
 #include "converter/lower/fusion_report.h"
-#include "converter/lower/integer_codes.h"
 #include "converter/lower/lower.h"
 #include "converter/onnx/decoder_check.h"
 #include "converter/onnx/expand.h"
@@ -17,7 +17,7 @@
 #include "converter/package/writer.h"
 #include "converter/passes/passes.h"
 #include "converter/progress.h"
-#include "converter/quant/encode.h"
+#include "converter/quantise.h"
 #include "converter/shape/infer.h"
 #include "converter/verify.h"
 #include "converter/verify_chunks.h"
@@ -27,8 +27,6 @@
 
 namespace pocket {
 namespace {
-
-constexpr int kThreads = 2;
 
 std::string stage_list() {
   std::string names = "import, shapes";
@@ -75,17 +73,6 @@ LowerOptions lower_options(const ConvertOptions& options, const onnx_import::Imp
   lowering.default_context = options.context;
   lowering.default_chunk = options.chunk;
   return lowering;
-}
-
-WeightFormat format_of(const LoweredWeight& weight, const ConvertOptions& options) {
-  WeightFormat format;
-  format.rows = weight.source.rows();
-  format.columns = weight.source.columns();
-  if (weight.role == WeightRole::vector) return format;
-  // Learned positions are looked up once and added: they stay f16 under every option.
-  format.encoding = weight.role == WeightRole::positions ? Encoding::f16 : options.weights;
-  if (format.four_bit()) format.group = options.group_size;
-  return format;
 }
 
 std::vector<int32_t> token_ids(const std::vector<int64_t>& ids, int64_t vocab, const char* what,
@@ -157,8 +144,12 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
                          {"model_type", config.model_type},
                          {"converter", "pocketformer 0.1.0"},
                          {"weights", encoding_name(options.weights)},
-                         {"method", grouped ? "rtn" : "round"},
+                         {"method", grouped ? options.method.name : "round"},
                          {"group_size", grouped ? options.group_size : 0}};
+  if (!options.calibration.empty()) {
+    manifest.provenance["calibration"] =
+        std::filesystem::path(options.calibration).filename().string();
+  }
   return manifest;
 }
 
@@ -166,44 +157,6 @@ void write_report(const std::string& path, const std::string& text) {
   TemporaryFile file(path);
   file.write(0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   file.commit();
-}
-
-// Codes that the model's file already holds stay as they are, where a 4-bit format can take them.
-CodeReader code_reader(const WeightSource& source, const WeightFormat& format) {
-  if (!format.four_bit() || !holds_integer_codes(source, format.group)) return {};
-  return [&source, group = format.group](int64_t first, int64_t count, uint8_t* codes,
-                                         float* scales, float* zeros) {
-    read_integer_codes(source, group, first, count, codes, scales, zeros);
-  };
-}
-
-void encode_weights(const ConvertOptions& options, const std::vector<LoweredWeight>& weights,
-                    Progress& progress, PackageWriter& writer, ConvertReport& report) {
-  int64_t done = 0, requantised = 0;
-  for (const LoweredWeight& weight : weights) {
-    const WeightFormat format = format_of(weight, options);
-    writer.begin_weight(weight.name, weight.shape, format);
-    report.roles.push_back(weight.role);
-    if (format.four_bit() && !weight.source.parts().empty() &&
-        !holds_integer_codes(weight.source, format.group) &&
-        weight.source.parts().front().data.quantised) {
-      ++requantised;
-    }
-    report.errors.push_back(encode_weight(
-        weight.name, format,
-        [&](int64_t first, int64_t count, float* out) {
-          weight.source.read_rows(first, count, out);
-        },
-        [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); },
-        kThreads, code_reader(weight.source, format)));
-    progress.count(++done, static_cast<int64_t>(weights.size()), weight.name);
-  }
-  if (requantised > 0) {
-    progress.note(std::to_string(requantised) +
-                  " tensors that the export holds quantised are quantised again: their codes are "
-                  "not 4-bit or lie in blocks that groups of " +
-                  std::to_string(options.group_size) + " do not divide.");
-  }
 }
 
 }  // namespace
@@ -270,7 +223,7 @@ void convert(const ConvertOptions& options) {
   }
 
   progress.stage("lowering and planning memory");
-  const Lowered lowered = lower(graph, lowering);
+  Lowered lowered = lower(graph, lowering);
   if (!remembers) onnx_import::require_recognised_states(lowered.unfused.size());
   if (!lowered.unfused.empty()) {
     progress.stage("computing the blocks that were not recognised in one call and in chunks");
@@ -281,9 +234,8 @@ void convert(const ConvertOptions& options) {
   report.dispatches = fusion_report_json(before, count_after_fusion(lowered.program));
   Manifest manifest = make_manifest(options, report.source, config, lowered.program, progress);
 
-  progress.stage("encoding " + std::to_string(lowered.weights.size()) + " tensors as " +
-                 encoding_name(options.weights));
-  encode_weights(options, lowered.weights, progress, *writer, report);
+  const std::unique_ptr<Journal> journal =
+      quantise(options, graph, config, lowered, progress, *writer, report);
 
   writer->finish(std::move(manifest), [&](const std::string& path) {
     if (!options.verify) return;
@@ -299,6 +251,7 @@ void convert(const ConvertOptions& options) {
     throw Error(ExitCode::wrong_result, "Verification failed, nothing is written: " +
                                             std::string(numbers) + "; report this model.");
   });
+  if (journal) journal->remove();
   const Package package = Package::open(options.output);
   if (!options.report.empty()) write_report(options.report, report.to_json(package).dump(2) + "\n");
   if (!options.quiet) std::fputs(report.summary(package).c_str(), stderr);

@@ -9,11 +9,21 @@
 
 namespace pocket {
 
+// How 4-bit codes are chosen.
+struct QuantMethod {
+  std::string name = "rtn";  // or gptq, awq, awq+gptq
+  bool awq = false, gptq = false;
+  bool act_order = false;  // of gptq
+};
+
 struct ConvertOptions {
   std::string input;   // .onnx, a folder that holds one, or a .pocket to copy
   std::string output;  // .pocket
   Encoding weights = Encoding::m0e4;
   int64_t group_size = 32;  // of the 4-bit encodings
+  QuantMethod method;
+  std::string calibration;         // text or token file; empty: none
+  int64_t calibration_tokens = 0;  // 0: 32768
   int64_t context = 0;      // default of the runtime; 0: the model's own, at most 4096
   int64_t chunk = 0;        // rows of a prefill step; 0: 128
   bool verify = false;

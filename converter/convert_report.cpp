@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <map>
 
+#include "converter/quantise.h"
+
 namespace pocket {
 namespace {
 
@@ -24,6 +26,25 @@ uint64_t bytes_of(const Weight& weight) {
 json signal_to_noise(const QuantError& error) {
   if (error.squared_error <= 0.0 || error.squared_norm <= 0.0) return nullptr;
   return 10.0 * std::log10(error.squared_norm / error.squared_error);
+}
+
+// How the numbers of a weight came to their codes, and what that cost in its output.
+json quantisation_json(const Weight& weight, const std::optional<WeightOutcome>& outcome) {
+  const auto count = static_cast<double>(weight.format.rows * weight.format.columns);
+  json out = {{"method", !weight.format.four_bit() ? "round" : outcome ? outcome->method : "rtn"},
+              {"bits", 8.0 * static_cast<double>(bytes_of(weight)) / count},
+              {"output_error", nullptr},
+              {"awq_ratio", nullptr},
+              {"damping", nullptr},
+              {"input_most", nullptr},
+              {"input_percentile_999", nullptr}};
+  if (!outcome) return out;
+  if (outcome->output_error) out["output_error"] = *outcome->output_error;
+  if (outcome->awq_ratio > 0.0) out["awq_ratio"] = outcome->awq_ratio;
+  if (outcome->damping > 0.0) out["damping"] = outcome->damping;
+  out["input_most"] = outcome->input_most;
+  out["input_percentile_999"] = outcome->input_percentile_999;
+  return out;
 }
 
 }  // namespace
@@ -65,12 +86,15 @@ json ConvertReport::to_json(const Package& package) const {
                               {"group", weight.format.group},
                               {"bytes", bytes_of(weight)},
                               {"mse", errors[i].squared_error / count},
-                              {"snr_db", signal_to_noise(errors[i])}});
+                              {"snr_db", signal_to_noise(errors[i])},
+                              {"quantisation", quantisation_json(weight, outcomes[i])}});
   }
   out["file"] = {{"bytes", package.file_bytes()},
                  {"manifest_bytes", package.manifest_bytes()},
                  {"tokenizer_bytes", package.tokenizer_bytes()},
                  {"weight_bytes", weight_bytes}};
+  if (!calibration.is_null()) out["calibration"] = calibration;
+  out["peak_memory_bytes"] = peak_memory_bytes();
   if (verify) {
     out["verify"] = {{"tokens", verify->tokens},
                      {"passes_error", verify->passes_error},
@@ -105,6 +129,23 @@ std::string ConvertReport::summary(const Package& package) const {
                    static_cast<double>(sum.bytes) / 1e6);
     const json ratio = signal_to_noise(sum.error);
     if (!ratio.is_null()) text += format(", signal to noise %.1f dB", ratio.get<double>());
+    text += "\n";
+  }
+  if (!calibration.is_null()) {
+    size_t measured = 0, scaled = 0;
+    double error = 0.0;
+    for (const auto& outcome : outcomes) {
+      if (!outcome) continue;
+      scaled += outcome->awq_ratio > 0.0;
+      measured += outcome->output_error.has_value();
+      error += outcome->output_error.value_or(0.0);
+    }
+    text += format("  calibrated on %lld tokens, AWQ scales on %zu tensors",
+                   static_cast<long long>(calibration.at("tokens").get<int64_t>()), scaled);
+    if (measured > 0) {
+      text += format(", mean squared error of %zu outputs %.2e of the output", measured,
+                     error / static_cast<double>(measured));
+    }
     text += "\n";
   }
   if (!unfused.empty()) {

@@ -9,7 +9,7 @@
 #include "converter/lower/lower.h"
 #include "converter/onnx/import.h"
 #include "converter/passes/passes.h"
-#include "converter/quant/rtn.h"
+#include "converter/quant/journal.h"
 #include "converter/shape/infer.h"
 #include "converter/verify.h"
 #include "runtime/package/package.h"
@@ -24,6 +24,8 @@ struct ConvertReport {
   std::vector<UnfusedNode> unfused;
   std::vector<WeightRole> roles;   // by weight
   std::vector<QuantError> errors;  // by weight
+  std::vector<std::optional<WeightOutcome>> outcomes;  // by weight; none without a calibration
+  nlohmann::json calibration;                          // what was read; null without
   std::optional<VerifyResult> verify;
 
   // {"schema": "llmconvert-report", "version": 1, ...}

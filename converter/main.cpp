@@ -16,6 +16,7 @@ using pocket::ConvertOptions;
 using pocket::Encoding;
 using pocket::Error;
 using pocket::ExitCode;
+using pocket::QuantMethod;
 
 // Options whose features are not in this version: each is refused with what there is instead.
 struct Absent {
@@ -24,8 +25,6 @@ struct Absent {
 };
 constexpr Absent kAbsent[] = {
     {"--bits", "one precision per file, set with --weights"},
-    {"--calibration", "--method rtn, which needs no text"},
-    {"--calibration-tokens", "--method rtn, which needs no text"},
     {"--precision-schedule", "one precision per file, set with --weights"},
     {"--learned-scheduler", "one precision per file, set with --weights"},
 };
@@ -38,18 +37,66 @@ Encoding weights_of(const std::string& name) {
               "--weights " + name + " is not available: choose f16, int4 or m0e4.");
 }
 
+// The method of the name, or the default when it is empty.
+QuantMethod method_of(std::string name, const ConvertOptions& options) {
+  const bool calibrated = !options.calibration.empty();
+  if (name.empty()) name = calibrated ? "awq+gptq" : "rtn";
+  QuantMethod method;
+  method.name = name;
+  method.awq = name == "awq" || name == "awq+gptq";
+  method.gptq = name == "gptq" || name == "awq+gptq";
+  if (!method.awq && !method.gptq && name != "rtn") {
+    throw Error(ExitCode::usage,
+                "--method " + name + " is not available: choose rtn, gptq, awq or awq+gptq.");
+  }
+  if ((method.awq || method.gptq) && !calibrated) {
+    throw Error(ExitCode::usage, "--method " + name +
+                                     " measures activations: give a text or a token file with "
+                                     "--calibration, or use --method rtn.");
+  }
+  return method;
+}
+
+// Options of quantisation that fit together; each would otherwise do nothing.
+void check_quantisation(const ConvertOptions& options, bool tokens_given) {
+  const bool calibrated = !options.calibration.empty();
+  if (calibrated && options.weights == Encoding::f16) {
+    throw Error(ExitCode::usage,
+                "--calibration serves 4-bit codes and --weights f16 has none: leave it out.");
+  }
+  if (tokens_given && !calibrated) {
+    throw Error(ExitCode::usage,
+                "--calibration-tokens says how much of the --calibration file is read, and none "
+                "is given.");
+  }
+  if (options.method.act_order && !options.method.gptq) {
+    throw Error(ExitCode::usage, "--act-order is an order of GPTQ and --method " +
+                                     options.method.name + " does not use it: choose gptq or "
+                                     "awq+gptq.");
+  }
+}
+
 int run(int argc, char** argv) {
   ConvertOptions options;
-  std::string weights = "m0e4", method = "rtn";
+  std::string weights = "m0e4", method;
+  bool act_order = false;
   std::vector<std::string> absent(std::size(kAbsent));
   CLI::App app("Packs a decoder-only language model, exported to ONNX, into one .pocket file.");
   app.add_option("input", options.input, "MODEL.onnx, a folder that holds one, or IN.pocket")
       ->required();
   app.add_option("-o,--output", options.output, "OUT.pocket");
   app.add_option("--weights", weights, "f16, int4, or m0e4 (alias e0m4), the default");
-  app.add_option("--method", method, "how weights are rounded: rtn");
-  app.add_option("--group-size", options.group_size, "weights per scale: 32, 64 or 128")
-      ->check(CLI::IsMember({32, 64, 128}));
+  app.add_option("--method", method,
+                 "how 4-bit codes are chosen: rtn, gptq, awq, awq+gptq (the default with "
+                 "--calibration)");
+  app.add_option("--calibration", options.calibration,
+                 "text or TOKENS.json on which activations are measured");
+  CLI::Option* tokens = app.add_option("--calibration-tokens", options.calibration_tokens,
+                                       "how many of its tokens are used, default 32768");
+  tokens->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  app.add_flag("--act-order", act_order, "gptq: columns with the largest inputs first");
+  app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256")
+      ->check(CLI::IsMember({32, 64, 128, 256}));
   app.add_option("--context", options.context, "default context of the runtime")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   app.add_option("--chunk", options.chunk, "default prefill chunk of the runtime")
@@ -73,10 +120,10 @@ int run(int argc, char** argv) {
     throw Error(ExitCode::usage, std::string(kAbsent[i].option) + " is not available: there is " +
                                      kAbsent[i].instead + ".");
   }
-  if (method != "rtn") {
-    throw Error(ExitCode::usage, "--method " + method + " is not available: choose rtn.");
-  }
   options.weights = weights_of(weights);
+  options.method = method_of(method, options);
+  options.method.act_order = act_order;
+  check_quantisation(options, tokens->count() > 0);
   if (options.output.empty() && !options.shapes_only) {
     throw Error(ExitCode::usage, "-o OUT.pocket is missing: say where the file shall go.");
   }

@@ -145,6 +145,28 @@ void WeightSource::read_rows(int64_t first, int64_t count, float* out) const {
     if (from < to) read_part(part, from - start, to - from, out + (from - first) * columns_);
     start += part.rows;
   }
+  if (row_scales_.empty() && column_scales_.empty()) return;
+  for (int64_t row = 0; row < count; ++row) {
+    for (int64_t k = 0; k < columns_; ++k, ++out) {
+      *out *= row_scale(first + row);
+      if (!column_scales_.empty()) *out *= column_scales_[static_cast<size_t>(k)];
+    }
+  }
+}
+
+void WeightSource::scale_rows(int64_t first, const std::vector<float>& factors) {
+  const auto count = static_cast<int64_t>(factors.size());
+  if (first < 0 || first > rows_ - count) fail("is scaled beyond its rows");
+  row_scales_.resize(static_cast<size_t>(rows_), 1.0f);
+  for (size_t i = 0; i < factors.size(); ++i) {
+    row_scales_[static_cast<size_t>(first) + i] *= factors[i];
+  }
+}
+
+void WeightSource::scale_columns(const std::vector<float>& factors) {
+  if (static_cast<int64_t>(factors.size()) != columns_) fail("is scaled beyond its columns");
+  column_scales_.resize(factors.size(), 1.0f);
+  for (size_t i = 0; i < factors.size(); ++i) column_scales_[i] *= factors[i];
 }
 
 bool WeightSource::same_values(const WeightSource& other) const {
@@ -156,7 +178,9 @@ bool WeightSource::same_values(const WeightSource& other) const {
                a.data.type == b.data.type && a.factor == b.factor && a.data.shape == b.data.shape &&
                a.transposed == b.transposed && a.first_row == b.first_row && a.rows == b.rows;
       });
-  if (same_parts) return true;
+  if (same_parts && row_scales_ == other.row_scales_ && column_scales_ == other.column_scales_) {
+    return true;
+  }
   constexpr int64_t kTile = 256;
   std::vector<float> mine(static_cast<size_t>(kTile * columns_)), theirs(mine.size());
   for (int64_t first = 0; first < rows_; first += kTile) {

@@ -34,6 +34,14 @@ class WeightSource {
   // in column order, so ask for many rows at once (64 or more). Safe from several threads.
   void read_rows(int64_t first, int64_t count, float* out) const;
 
+  // Multiplies rows [first, first + factors) or all columns, on top of what was multiplied before:
+  // scales that quantisation moves from one operator into the next.
+  void scale_rows(int64_t first, const std::vector<float>& factors);
+  void scale_columns(const std::vector<float>& factors);
+  float row_scale(int64_t row) const {
+    return row_scales_.empty() ? 1.0f : row_scales_[static_cast<size_t>(row)];
+  }
+
   // The same numbers in the same places, by identity of the bytes or by comparing them.
   bool same_values(const WeightSource& other) const;
 
@@ -41,6 +49,7 @@ class WeightSource {
   std::vector<WeightPart> parts_;
   int64_t rows_ = 0;
   int64_t columns_ = 0;
+  std::vector<float> row_scales_, column_scales_;  // empty: 1
 };
 
 }  // namespace pocket

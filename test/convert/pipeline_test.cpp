@@ -59,6 +59,54 @@ TEST_CASE("every tiny model converts in every encoding and is verified") {
   }
 }
 
+TEST_CASE("calibrated methods convert, are verified and reported, and leave nothing behind") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  nlohmann::json windows = nlohmann::json::array();
+  for (int64_t i = 0; i < 9; ++i) {
+    windows.push_back(nlohmann::json::array());
+    for (int64_t t = 0; t < 20; ++t) windows.back().push_back((i * 37 + t * t * 11 + t) % 200);
+  }
+  test::write_file(ids, windows.dump());
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2", "tiny-qwen2-fp16-external"}) {
+    for (const char* method : {"rtn", "gptq", "awq", "awq+gptq"}) {
+      INFO(name << " by " << method);
+      const auto result =
+          llmconvert({test::model_folder(name), "-o", path, "--calibration", ids, "--method",
+                      method, "--verify", "--report", report_path});
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      for (const char* said : {"calibrating", "left, peak", "calibrated on 180 tokens"}) {
+        CHECK(result.err.find(said) != std::string::npos);
+      }
+      const Package package = Package::open(path);
+      CHECK(package.manifest().provenance.at("method") == method);
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      CHECK(test::schema_errors("convert", report) == "");
+      CHECK(report.at("calibration").at("held_out_windows") == 1);
+      CHECK(report.at("peak_memory_bytes") > 1'000'000);
+      size_t measured = 0;
+      for (const auto& weight : report.at("weights")) {
+        const auto& quantisation = weight.at("quantisation");
+        if (weight.at("role") == "matrix" || weight.at("role") == "head") {
+          CHECK(quantisation.at("output_error").get<double>() < 0.1);
+          CHECK(quantisation.at("bits").get<double>() >= 5.0);
+          ++measured;
+        }
+        if (weight.at("encoding") != "m0e4") CHECK(quantisation.at("method") == "round");
+      }
+      CHECK(measured >= 8);
+      CHECK(test::files_in(folder) == 3);  // ids, file and report
+    }
+  }
+  const auto by_default = llmconvert({test::model_folder("tiny-qwen2"), "-o", path, "--calibration",
+                                      ids, "--calibration-tokens", "40", "--quiet"});
+  REQUIRE(by_default.exit_code == 0);
+  CHECK(by_default.err.empty());
+  CHECK(Package::open(path).manifest().provenance.at("method") == "awq+gptq");
+}
+
 TEST_CASE("options reach the file") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket";

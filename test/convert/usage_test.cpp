@@ -7,7 +7,7 @@ using test::llmconvert;
 TEST_CASE("wrong usage ends with 2, one sentence, and no file") {
   const test::TemporaryFolder folder;
   const std::string model = test::model_folder("tiny-gpt2"), out = folder / "out.pocket";
-  const std::string schedule = folder / "schedule.json";
+  const std::string schedule = folder / "schedule.json", ids = folder / "ids.json";
   struct Case {
     std::vector<std::string> arguments;
     const char* named;
@@ -19,11 +19,16 @@ TEST_CASE("wrong usage ends with 2, one sentence, and no file") {
       {{model, "-o", out, "--weights", "any"}, "any"},
       {{model, "-o", out, "--weights", "int5"}, "int5"},
       {{model, "-o", out, "--weights", "any", "--bits", "4,3,2"}, "--bits"},
-      {{model, "-o", out, "--method", "gptq"}, "gptq"},
-      {{model, "-o", out, "--method", "awq+gptq"}, "awq+gptq"},
+      {{model, "-o", out, "--method", "gptq"}, "--calibration"},
+      {{model, "-o", out, "--method", "awq+gptq"}, "--calibration"},
+      {{model, "-o", out, "--method", "best"}, "best"},
+      {{model, "-o", out, "--act-order"}, "--act-order"},
+      {{model, "-o", out, "--act-order", "--method", "awq", "--calibration", ids}, "--act-order"},
+      {{model, "-o", out, "--weights", "f16", "--calibration", ids}, "f16"},
+      {{model, "-o", out, "--calibration", "text.txt"}, "no tokenizer.json"},
+      {{model, "-o", out, "--calibration", ids, "--calibration-tokens", "0"}, "calibration-tokens"},
       {{model, "-o", out, "--group-size", "48"}, "48"},
       {{model, "-o", out, "--group-size", "x"}, "group-size"},
-      {{model, "-o", out, "--calibration", "text.txt"}, "--calibration"},
       {{model, "-o", out, "--calibration-tokens", "10"}, "--calibration-tokens"},
       {{model, "-o", out, "--precision-schedule", schedule}, "--precision-schedule"},
       {{model, "-o", out, "--dump-after", "nonsense"}, "fuse-norm"},
@@ -51,6 +56,7 @@ TEST_CASE("help is no error") {
   const auto result = llmconvert({"--help"});
   CHECK(result.exit_code == 0);
   for (const char* option : {"--weights", "--group-size", "--verify", "--shapes-only", "--report",
+                             "--method", "--calibration", "--calibration-tokens", "--act-order",
                              "--dump-after", "--context", "--chunk", "--quiet"}) {
     CHECK(result.out.find(option) != std::string::npos);
   }

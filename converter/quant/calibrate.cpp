@@ -1,0 +1,352 @@
+#include "converter/quant/calibrate.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "converter/quant/awq.h"
+#include "converter/quant/encode.h"
+#include "converter/quant/gptq.h"
+#include "converter/quant/moments.h"
+#include "converter/quant/parallel.h"
+#include "runtime/base/error.h"
+
+namespace pocket {
+namespace {
+
+using Rows = AwqProblem::Rows;
+
+constexpr int64_t kSearchRows = 512;  // of a site's linears that the search for scales looks at
+constexpr int64_t kErrorRows = 128;   // of a weight in one product
+
+// Everything that decides the result: an interrupted run is resumed only by its equal.
+uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
+                const CalibrationWindows& windows, const CalibrationOptions& options) {
+  std::string text = "calibration 1\n" + graph.to_text();
+  text += std::to_string(options.awq) + std::to_string(options.gptq) +
+          std::to_string(options.act_order) + "\n";
+  for (const auto& window : windows.windows) {
+    for (const int64_t id : window) text += std::to_string(id) + " ";
+    text += "\n";
+  }
+  std::map<const void*, uint64_t> hashes;  // a constant may serve several weights
+  const auto hash = [&](const ir::TensorData& data) {
+    const auto [entry, fresh] = hashes.try_emplace(data.bytes);
+    if (fresh && data.bytes != nullptr) entry->second = XXH64(data.bytes, data.byte_size, 0);
+    return std::to_string(entry->second) + " ";
+  };
+  for (const QuantWeight& weight : weights) {
+    text += weight.name + " " + std::to_string(static_cast<int>(weight.format.encoding)) + " " +
+            std::to_string(weight.format.group) + " ";
+    for (const WeightPart& part : weight.source->parts()) {
+      text += hash(part.data);
+      if (part.data.quantised == nullptr) continue;
+      text += hash(part.data.quantised->codes) + hash(part.data.quantised->scales);
+    }
+    text += "\n";
+  }
+  return XXH64(text.data(), text.size(), 0);
+}
+
+struct Packed {
+  std::vector<uint8_t> codes, pairs;
+  QuantError error;
+};
+
+Packed pack(const QuantWeight& weight, int threads, const RowRounder& round) {
+  Packed out;
+  out.error = encode_weight(
+      weight.name, weight.format,
+      [&](int64_t first, int64_t count, float* to) { weight.source->read_rows(first, count, to); },
+      [&](SectionRole role, std::span<const uint8_t> bytes) {
+        std::vector<uint8_t>& into = role == SectionRole::codes ? out.codes : out.pairs;
+        into.insert(into.end(), bytes.begin(), bytes.end());
+      },
+      threads, {}, round);
+  return out;
+}
+
+std::vector<float> unpack(const WeightFormat& format, const Packed& packed) {
+  std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
+  for (int64_t row = 0; row < format.rows; ++row) {
+    unpack_row(format, packed.codes.data(), packed.pairs.data(), row,
+               values.data() + row * format.columns);
+  }
+  return values;
+}
+
+// Mean squared error of the output over that of the output itself, from the second moments of the
+// input. Rows that carry a scale of their own count as the model has them.
+std::optional<double> output_error(const QuantWeight& weight, const std::vector<float>& decoded,
+                                   const Eigen::MatrixXf& moments, int threads) {
+  if (moments.size() == 0) return {};
+  const int64_t rows = weight.format.rows, columns = weight.format.columns;
+  const int64_t tiles = (rows + kErrorRows - 1) / kErrorRows;
+  std::vector<std::pair<double, double>> sums(static_cast<size_t>(tiles));
+  parallel_for(tiles, threads, [&](int64_t tile) {
+    const int64_t first = tile * kErrorRows, count = std::min(kErrorRows, rows - first);
+    Rows values(count, columns);
+    weight.source->read_rows(first, count, values.data());
+    Rows lost = Eigen::Map<const Rows>(decoded.data() + first * columns, count, columns) - values;
+    for (int64_t row = 0; row < count; ++row) {
+      const float scale = weight.source->row_scale(first + row);
+      values.row(row) /= scale;
+      lost.row(row) /= scale;
+    }
+    const Rows lost_moments = lost * moments, value_moments = values * moments;
+    sums[static_cast<size_t>(tile)] = {
+        lost.cwiseProduct(lost_moments).cast<double>().sum(),
+        values.cwiseProduct(value_moments).cast<double>().sum()};
+  });
+  double error = 0.0, norm = 0.0;
+  for (const auto& [tile_error, tile_norm] : sums) {
+    error += tile_error;
+    norm += tile_norm;
+  }
+  if (norm <= 0.0) return {};
+  return std::max(error, 0.0) / norm;
+}
+
+void divide_moments(Eigen::MatrixXf& moments, const std::vector<float>& scales) {
+  if (moments.size() == 0) return;
+  const Eigen::Map<const Eigen::VectorXf> s(scales.data(), static_cast<Eigen::Index>(scales.size()));
+  const Eigen::VectorXf inverse = s.cwiseInverse();
+  moments = inverse.asDiagonal() * moments * inverse.asDiagonal();
+}
+
+class Calibration {
+ public:
+  Calibration(const ir::Graph& graph, const std::vector<int>& layer_of, int layers,
+              const std::vector<QuantWeight>& weights, const CalibrationWindows& windows,
+              const CalibrationOptions& options)
+      : weights_(weights),
+        options_(options),
+        uses_(find_uses(graph, weights)),
+        sites_(find_sites(graph, layer_of, weights, uses_)),
+        run_(graph, layer_of, windows.windows, options.threads),
+        layers_(layers),
+        first_held_out_(windows.windows.size() - windows.held_out) {
+    result_.journal = std::make_unique<Journal>(options.state_folder,
+                                                key_of(graph, weights, windows, options));
+    for (size_t i = 0; i < weights.size(); ++i) {
+      for (const WeightUse& use : uses_[i]) {
+        if (graph.node(use.node).is("Embed", "pocket")) embeddings_.emplace_back(i, use);
+      }
+    }
+  }
+
+  Calibrated run(const std::function<void(int, int)>& after_layer) {
+    const int total = layers_ + 1;
+    int done = result_.journal->load([this](const LayerRecord& record) { apply(record); },
+                                     &run_.borders());
+    result_.resumed_layers = done;
+    for (; done < total; ++done) {
+      LayerRecord record;
+      if (done == 0) {
+        replace_embeddings();
+        process(-1, record);
+      }
+      process(done, record);
+      if (done < layers_) run_.advance(done);
+      run_.restore();
+      result_.journal->save(done, record, run_.borders());
+      for (const WeightOutcome& outcome : record.outcomes) result_.outcomes.push_back(outcome);
+      after_layer(done + 1, total);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void apply(const LayerRecord& record) {
+    for (const WeightScales& scales : record.scales) scale(scales);
+    for (const WeightOutcome& outcome : record.outcomes) result_.outcomes.push_back(outcome);
+  }
+
+  void scale(const WeightScales& scales) {
+    WeightSource& source = *weights_.at(scales.weight).source;
+    if (scales.rows) {
+      source.scale_rows(scales.first, scales.factors);
+      return;
+    }
+    std::vector<float> factors(static_cast<size_t>(source.columns()), 1.0f);
+    for (size_t i = 0; i < scales.factors.size(); ++i) {
+      factors.at(static_cast<size_t>(scales.first) + i) = scales.factors[i];
+    }
+    source.scale_columns(factors);
+  }
+
+  // The first layer reads the embedding as the file will hold it, rounded to nearest.
+  void replace_embeddings() {
+    for (const auto& [weight, use] : embeddings_) {
+      const QuantWeight& table = weights_[weight];
+      if (!table.format.four_bit() || table.keeps_codes) continue;
+      run_.replace(use, table.format.rows, unpack(table.format, pack(table, options_.threads, {})));
+    }
+  }
+
+  void process(int layer, LayerRecord& record) {
+    std::vector<const Site*> sites;
+    for (const Site& site : sites_) {
+      if (site.layer == layer) sites.push_back(&site);
+    }
+    if (sites.empty()) return;
+    std::vector<InputStatistics> statistics = measure(sites);
+    std::vector<double> ratios(sites.size());
+    if (options_.awq) {
+      // Each search sees the model's own weights, so that their order does not matter.
+      std::vector<AwqScales> found(sites.size());
+      for (size_t i = 0; i < sites.size(); ++i) {
+        if (sites[i]->fold) found[i] = search_scales(*sites[i], statistics[i]);
+        ratios[i] = found[i].ratio;
+      }
+      for (size_t i = 0; i < sites.size(); ++i) {
+        if (ratios[i] > 0.0) fold(*sites[i], found[i].scales, statistics[i], record);
+      }
+    }
+    for (size_t i = 0; i < sites.size(); ++i) round(*sites[i], statistics[i], ratios[i], record);
+  }
+
+  std::vector<InputStatistics> measure(const std::vector<const Site*>& sites) const {
+    std::vector<MomentsCollector> collectors;
+    std::vector<ir::ValueId> inputs;
+    for (const Site* site : sites) {
+      collectors.emplace_back(weights_[site->weights.front()].name, site->columns);
+      inputs.push_back(site->input);
+    }
+    run_.evaluate(inputs, [&](size_t window, LayerRun::Values values) {
+      for (size_t i = 0; i < sites.size(); ++i) {
+        const reference::HostTensor& x = values.at(inputs[i]);
+        const int64_t columns = sites[i]->columns;
+        collectors[i].add(
+            Eigen::Map<const Rows>(x.f.data(), x.elements() / columns, columns),
+            window >= first_held_out_, options_.threads);
+      }
+    });
+    std::vector<InputStatistics> statistics;
+    for (const MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
+    return statistics;
+  }
+
+  AwqScales search_scales(const Site& site, const InputStatistics& statistics) const {
+    const WeightFormat& format = weights_[site.weights.front()].format;
+    AwqProblem problem;
+    problem.encoding = format.encoding;
+    problem.group = format.group;
+    problem.moments = &statistics.second;
+    problem.magnitudes = statistics.mean_magnitude;
+    problem.sources = site.fold->sources;
+    problem.scales = site.fold->scales;
+    int64_t all = 0;
+    for (const size_t weight : site.weights) all += weights_[weight].format.rows;
+    const int64_t count = std::min(all, kSearchRows);
+    problem.rows.resize(count, site.columns);
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t row = i * all / count;
+      size_t at = 0;
+      for (; row >= weights_[site.weights[at]].format.rows; ++at) {
+        row -= weights_[site.weights[at]].format.rows;
+      }
+      weights_[site.weights[at]].source->read_rows(row, 1, problem.rows.row(i).data());
+    }
+    return awq_search(problem, options_.threads);
+  }
+
+  void fold(const Site& site, const std::vector<float>& scales, InputStatistics& statistics,
+            LayerRecord& record) {
+    std::vector<float> by_column, inverse;
+    for (const int64_t source : site.fold->sources) {
+      by_column.push_back(scales[static_cast<size_t>(source)]);
+    }
+    for (const float factor : scales) inverse.push_back(1.0f / factor);
+    const auto add = [&](WeightScales one) {
+      scale(one);
+      record.scales.push_back(std::move(one));
+    };
+    for (const size_t weight : site.weights) add({weight, false, 0, by_column});
+    for (const ScaleFold::Target& target : site.fold->targets) {
+      add({target.weight, target.rows, target.first, inverse});
+      replace_vector(target.weight);
+    }
+    run_.divide_border(site.input, by_column);
+    divide_moments(statistics.second, by_column);
+    divide_moments(statistics.held_out_second, by_column);
+  }
+
+  // What the run computes with from now on; matrices are replaced when they are rounded.
+  void replace_vector(size_t weight) {
+    if (weights_[weight].format.rows != 1 || weights_[weight].format.four_bit()) return;
+    std::vector<float> values(static_cast<size_t>(weights_[weight].format.columns));
+    weights_[weight].source->read_rows(0, 1, values.data());
+    for (const WeightUse& use : uses_[weight]) run_.replace(use, 1, values);
+  }
+
+  void round(const Site& site, const InputStatistics& statistics, double ratio,
+             LayerRecord& record) {
+    std::optional<GptqFactor> factor;
+    if (options_.gptq) {
+      GptqOptions options;
+      options.act_order = options_.act_order;
+      options.threads = options_.threads;
+      factor.emplace(weights_[site.weights.front()].name, statistics.second, options);
+    }
+    for (const size_t index : site.weights) {
+      const QuantWeight& weight = weights_[index];
+      RowRounder rounder;
+      if (options_.gptq) {
+        rounder = [&](const WeightFormat& format, const float* values, uint8_t* codes,
+                      uint32_t* pairs) {
+          return gptq(format, weight.name, *factor, values, codes, pairs);
+        };
+      } else if (options_.awq) {
+        rounder = [&](const WeightFormat& format, const float* values, uint8_t* codes,
+                      uint32_t* pairs) {
+          return awq_clip(format, weight.name, statistics.second, values, codes, pairs);
+        };
+      }
+      Packed packed = pack(weight, options_.threads, rounder);
+      std::vector<float> decoded = unpack(weight.format, packed);
+      WeightOutcome outcome;
+      outcome.weight = index;
+      outcome.method = options_.gptq  ? ratio > 0.0 ? "awq+gptq" : "gptq"
+                       : options_.awq ? "awq"
+                                      : "rtn";
+      outcome.error = packed.error;
+      outcome.output_error =
+          output_error(weight, decoded, statistics.held_out_second, options_.threads);
+      outcome.awq_ratio = ratio;
+      if (factor) outcome.damping = factor->damping();
+      outcome.input_most = statistics.most;
+      outcome.input_percentile_999 = statistics.percentile_999;
+      for (const WeightUse& use : uses_[index]) {
+        // The embedding that shares a head's table is behind us.
+        if (use.input >= 3) run_.replace(use, weight.format.rows, decoded);
+      }
+      record.outcomes.push_back(std::move(outcome));
+      record.codes.push_back(std::move(packed.codes));
+      record.pairs.push_back(std::move(packed.pairs));
+    }
+  }
+
+  const std::vector<QuantWeight>& weights_;
+  const CalibrationOptions& options_;
+  std::vector<std::vector<WeightUse>> uses_;
+  std::vector<Site> sites_;
+  std::vector<std::pair<size_t, WeightUse>> embeddings_;
+  LayerRun run_;
+  int layers_;
+  size_t first_held_out_;
+  Calibrated result_;
+};
+
+}  // namespace
+
+Calibrated calibrate(const ir::Graph& graph, const std::vector<int>& layer_of, int layers,
+                     const std::vector<QuantWeight>& weights, const CalibrationWindows& windows,
+                     const CalibrationOptions& options,
+                     const std::function<void(int done, int total)>& after_layer) {
+  return Calibration(graph, layer_of, layers, weights, windows, options).run(after_layer);
+}
+
+}  // namespace pocket

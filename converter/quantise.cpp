@@ -1,0 +1,165 @@
+#include "converter/quantise.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "converter/lower/integer_codes.h"
+#include "converter/lower/layers.h"
+#include "converter/quant/calibrate.h"
+#include "converter/quant/encode.h"
+
+namespace pocket {
+namespace {
+
+constexpr int kThreads = 2;
+
+WeightFormat format_of(const LoweredWeight& weight, const ConvertOptions& options) {
+  WeightFormat format;
+  format.rows = weight.source.rows();
+  format.columns = weight.source.columns();
+  if (weight.role == WeightRole::vector) return format;
+  // Learned positions are looked up once and added: they stay f16 under every option.
+  format.encoding = weight.role == WeightRole::positions ? Encoding::f16 : options.weights;
+  if (!format.four_bit()) return format;
+  // A row that is shorter than a group is one group, without lanes that nobody needs.
+  constexpr int64_t kStep = 32;
+  format.group = std::min(options.group_size, (format.columns + kStep - 1) / kStep * kStep);
+  return format;
+}
+
+// Codes that the model's file already holds stay as they are, where a 4-bit format can take them.
+bool keeps_codes(const WeightSource& source, const WeightFormat& format) {
+  return format.four_bit() && holds_integer_codes(source, format.group);
+}
+
+CodeReader code_reader(const WeightSource& source, const WeightFormat& format) {
+  if (!keeps_codes(source, format)) return {};
+  return [&source, group = format.group](int64_t first, int64_t count, uint8_t* codes,
+                                         float* scales, float* zeros) {
+    read_integer_codes(source, group, first, count, codes, scales, zeros);
+  };
+}
+
+std::string time_text(double seconds) {
+  if (seconds < 90.0) return std::to_string(std::lround(seconds)) + " s";
+  return std::to_string(std::lround(seconds / 60.0)) + " min";
+}
+
+Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph,
+                           const onnx_import::HfConfig& config, Lowered& lowered,
+                           const std::vector<WeightFormat>& formats, Progress& progress,
+                           ConvertReport& report) {
+  const CalibrationWindows windows = read_calibration(
+      options.calibration, config.tokenizer_json, config.tokenizer_config_json,
+      lowered.program.vocab, lowered.program.max_context,
+      options.calibration_tokens > 0 ? options.calibration_tokens : kCalibrationTokens);
+  report.calibration = {
+      {"file", std::filesystem::path(options.calibration).filename().string()},
+      {"tokens", windows.tokens},
+      {"windows", windows.windows.size()},
+      {"held_out_windows", windows.held_out}};
+  progress.stage("calibrating " + options.method.name + " on " + std::to_string(windows.tokens) +
+                 " tokens in " + std::to_string(windows.windows.size()) + " windows");
+  std::vector<QuantWeight> weights;
+  for (size_t i = 0; i < lowered.weights.size(); ++i) {
+    LoweredWeight& weight = lowered.weights[i];
+    weights.push_back(
+        {weight.name, &weight.source, formats[i], keeps_codes(weight.source, formats[i])});
+  }
+  CalibrationOptions calibration;
+  calibration.awq = options.method.awq;
+  calibration.gptq = options.method.gptq;
+  calibration.act_order = options.method.act_order;
+  calibration.threads = kThreads;
+  calibration.state_folder = options.output + ".calibration";
+  const LayerMap layers = find_layers(graph);
+  const auto start = std::chrono::steady_clock::now();
+  int first = -1;
+  return calibrate(graph, layers.layer_of, layers.layers, weights, windows, calibration,
+                   [&](int done, int total) {
+                     if (first < 0) {
+                       first = done - 1;
+                       if (first > 0) {
+                         progress.note("resumed behind " + std::to_string(first) +
+                                       " layers that an interrupted run had finished.");
+                       }
+                     }
+                     const std::chrono::duration<double> spent =
+                         std::chrono::steady_clock::now() - start;
+                     const double left = spent.count() / (done - first) * (total - done);
+                     progress.count(done, total,
+                                    "layers, " + time_text(left) + " left, peak " +
+                                        std::to_string(peak_memory_bytes() >> 20) + " MiB");
+                   });
+}
+
+}  // namespace
+
+std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph& graph,
+                                  const onnx_import::HfConfig& config, Lowered& lowered,
+                                  Progress& progress, PackageWriter& writer,
+                                  ConvertReport& report) {
+  std::vector<WeightFormat> formats;
+  for (const LoweredWeight& weight : lowered.weights) {
+    formats.push_back(format_of(weight, options));
+  }
+  report.outcomes.resize(lowered.weights.size());
+  std::unique_ptr<Journal> journal;
+  if (!options.calibration.empty()) {
+    Calibrated calibrated =
+        run_calibration(options, graph, config, lowered, formats, progress, report);
+    journal = std::move(calibrated.journal);
+    for (WeightOutcome& outcome : calibrated.outcomes) {
+      report.outcomes[outcome.weight] = std::move(outcome);
+    }
+  }
+  progress.stage("encoding " + std::to_string(lowered.weights.size()) + " tensors as " +
+                 encoding_name(options.weights));
+  int64_t done = 0, requantised = 0;
+  for (size_t i = 0; i < lowered.weights.size(); ++i) {
+    const LoweredWeight& weight = lowered.weights[i];
+    const WeightFormat& format = formats[i];
+    writer.begin_weight(weight.name, weight.shape, format);
+    report.roles.push_back(weight.role);
+    if (format.four_bit() && !weight.source.parts().empty() &&
+        !holds_integer_codes(weight.source, format.group) &&
+        weight.source.parts().front().data.quantised) {
+      ++requantised;
+    }
+    if (journal && journal->holds(i)) {
+      std::vector<uint8_t> codes, pairs;
+      journal->read(i, &codes, &pairs);
+      writer.append(SectionRole::codes, codes);
+      writer.append(SectionRole::scale, pairs);
+      report.errors.push_back(report.outcomes[i]->error);
+    } else {
+      report.errors.push_back(encode_weight(
+          weight.name, format,
+          [&](int64_t first, int64_t count, float* out) {
+            weight.source.read_rows(first, count, out);
+          },
+          [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); },
+          kThreads, code_reader(weight.source, format)));
+    }
+    progress.count(++done, static_cast<int64_t>(lowered.weights.size()), weight.name);
+  }
+  if (requantised > 0) {
+    progress.note(std::to_string(requantised) +
+                  " tensors that the export holds quantised are quantised again: their codes are "
+                  "not 4-bit or lie in blocks that groups of " +
+                  std::to_string(options.group_size) + " do not divide.");
+  }
+  return journal;
+}
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace pocket
