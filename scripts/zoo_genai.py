@@ -3,15 +3,17 @@
 
     python scripts/zoo_genai.py OUT [--only STRUCTURE ...] [--forms FORM ...] [--missing]
 
-Environment: environment B with `pip install --no-deps onnxruntime-genai onnx_ir`. The builder is given the checkpoints that
-make_zoo.py left in OUT/<structure>/source. int4 weights are judged by ONNX Runtime on the file itself.
+Environment: environment B with `pip install --no-deps onnxruntime-genai==0.18.0`. The builder is given the checkpoints
+that make_zoo.py left in OUT/<structure>/source. int4 weights are judged by ONNX Runtime on the file itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -39,7 +41,7 @@ def with_tokenizer(source: Path, work: Path) -> Path:
 
 
 def float_activations(folder: Path) -> Path:
-    """The builder lets MatMulNBits round activations to int8 (accuracy_level 4), which is no property of the weights."""
+    """The builder lets MatMulNBits round activations to int8 (accuracy_level 4), no property of the weights."""
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     for node in model.graph.node:
         kept = [a for a in node.attribute if a.name != "accuracy_level"]
@@ -50,6 +52,21 @@ def float_activations(folder: Path) -> Path:
     return plain
 
 
+def call_builder(words: list[str]) -> None:
+    """`python -m onnxruntime_genai.models.builder` in this process, which has loaded torch and transformers already."""
+    kept = sys.argv
+    sys.argv = ["builder", *words]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+            runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            last = (said.getvalue().strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"exit {end.code}: {last}") from end
+    finally:
+        sys.argv = kept
+
+
 def builder(precision: str, provider: str = "cpu", *options: str):
     def make(job: Job) -> dict:
         source = job.root / job.name / "source"
@@ -57,13 +74,9 @@ def builder(precision: str, provider: str = "cpu", *options: str):
             raise NotImplementedError("no transformers checkpoint: the builder reads those only")
         with tempfile.TemporaryDirectory() as work:
             checkpoint = with_tokenizer(source, Path(work) / "checkpoint")
-            words = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(checkpoint), "-o", str(job.out),
-                     "-p", precision, "-e", provider, "-c", str(Path(work) / "cache")]
-            words += ["--extra_options", *options] if options else []
-            done = subprocess.run(words, capture_output=True, text=True, timeout=600)
-        if not (job.out / "model.onnx").exists():
-            lines = [line for line in done.stderr.strip().splitlines() if line.strip()] or ["no message"]
-            raise RuntimeError(lines[-1])
+            words = ["-i", str(checkpoint), "-o", str(job.out), "-p", precision, "-e", provider,
+                     "-c", str(Path(work) / "cache")]
+            call_builder(words + (["--extra_options", *options] if options else []))
         for text in (*export_hf.TEXT_FILES, "genai_config.json"):  # of the stand-in tokenizer
             (job.out / text).unlink(missing_ok=True)
         counts = {}
