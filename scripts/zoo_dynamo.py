@@ -27,6 +27,7 @@ from zoo_forms import Job
 
 FORMS: dict[str, Callable[[Job], dict]] = {}
 PROGRAMS: dict[tuple, tuple] = {}        # of the structure that is being exported
+CONVERTED: dict[tuple, object] = {}      # its ONNX programs that are saved and that a fusion may take and change
 
 
 class WithPast(torch.nn.Module):
@@ -98,6 +99,7 @@ def exported(job: Job, attention: str, dtype: torch.dtype = torch.float32):
         return PROGRAMS[key]
     if PROGRAMS and next(iter(PROGRAMS))[0] != job.name:
         PROGRAMS.clear()
+        CONVERTED.clear()
     wrapper, inputs, outputs, dims = signature(job, loaded(job, attention, dtype), dtype)
     with torch.no_grad():
         program = torch.export.export(wrapper, tuple(inputs.values()), dynamic_shapes=dims, strict=False)
@@ -106,6 +108,9 @@ def exported(job: Job, attention: str, dtype: torch.dtype = torch.float32):
 
 
 def to_onnx(job: Job, opset: int, attention: str, dtype: torch.dtype = torch.float32, optimize: bool = True):
+    key = (job.name, opset, attention, dtype, optimize)
+    if key in CONVERTED:
+        return CONVERTED.pop(key)
     program, inputs, outputs = exported(job, attention, dtype)
     return torch.onnx.export(program, dynamo=True, opset_version=opset, external_data=False, input_names=inputs,
                              output_names=outputs, optimize=optimize, verbose=False)
@@ -123,7 +128,9 @@ def save(job: Job, program, opset: int) -> None:
 
 def with_opset(opset: int, attention: str) -> Callable[[Job], dict]:
     def make(job: Job) -> dict:
-        save(job, to_onnx(job, opset, attention), opset)
+        program = to_onnx(job, opset, attention)
+        save(job, program, opset)
+        CONVERTED[job.name, opset, attention, torch.float32, True] = program
         return {"tool": f"torch.onnx.export(dynamo=True, opset_version={opset}), attention {attention}"}
 
     return make
