@@ -58,6 +58,8 @@ def rotate(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     table = table.view(tokens, -1, 1, rotary // 2, 2)
     turned = torch.stack([pairs[..., 0] * table[..., 0] - pairs[..., 1] * table[..., 1],
                           pairs[..., 1] * table[..., 0] + pairs[..., 0] * table[..., 1]], -1).flatten(3)
+    if turned.dtype != x.dtype:  # the table stays float32 in a model of 16 bits
+        turned = turned.to(x.dtype)
     return torch.cat((turned, rest), dim=-1)
 
 
@@ -80,10 +82,13 @@ class Block(nn.Module):
         k = rotate(k.view(k.size()[:-1] + (groups, d)), table)
         v = v.view(v.size()[:-1] + (groups, d))
         if c.cache_first == "tokens":
-            k, v = torch.cat((past[0], k), dim=0), torch.cat((past[1], v), dim=0)
+            if past:
+                k, v = torch.cat((past[0], k), dim=0), torch.cat((past[1], v), dim=0)
             present = (k, v)
         else:
-            present = tuple(torch.cat((old, new.permute(1, 2, 0, 3)), dim=2) for old, new in zip(past, (k, v)))
+            present = tuple(new.permute(1, 2, 0, 3) for new in (k, v))
+            if past:
+                present = tuple(torch.cat(parts, dim=2) for parts in zip(past, present))
             k, v = (part.permute(2, 0, 1, 3) for part in present)
         share = c.num_attention_heads // groups
         k, v = (part.unsqueeze(-2).expand(-1, -1, -1, share, -1).contiguous()
@@ -122,6 +127,18 @@ class ChatGLM2(nn.Module):
     def get_output_embeddings(self):
         return self.output_layer
 
+    def _apply(self, change, recurse=True):
+        """Another type or device for the weights; the table stays float32, as its users keep it."""
+        table = self.table
+        super()._apply(change, recurse)
+        self.table = table
+        return self
+
+    @property
+    def length_axis(self) -> int:
+        """Of a tensor of the cache, the axis that grows."""
+        return 0 if self.c.cache_first == "tokens" else 2
+
     def empty_past(self, batch: int, tokens: int = 0) -> list[torch.Tensor]:
         groups, d = self.c.multi_query_group_num, self.c.kv_channels
         shape = (tokens, batch, groups, d) if self.c.cache_first == "tokens" else (batch, groups, tokens, d)
@@ -148,35 +165,69 @@ class ChatGLM2(nn.Module):
         return types.SimpleNamespace(logits=out[0])
 
 
+@dataclasses.dataclass
+class Form:
+    """What an export takes and gives beside the ids and the logits."""
+
+    attention_mask: bool = True
+    position_ids: bool = True
+    past_in: bool = True
+    past_out: bool = True
+
+
 class Exported(nn.Module):
-    def __init__(self, model: ChatGLM2):
+    """Flat tensors in and out, in the order of `signature`."""
+
+    def __init__(self, model: ChatGLM2, form: Form):
         super().__init__()
-        self.model = model
+        self.model, self.form = model, form
 
-    def forward(self, input_ids, attention_mask, position_ids, *past):
-        return self.model.run(input_ids, attention_mask, position_ids, list(past))
+    def forward(self, *values):
+        left = list(values)
+        input_ids = left.pop(0)
+        mask = left.pop(0) if self.form.attention_mask else None
+        positions = left.pop(0) if self.form.position_ids else None
+        batch, tokens = input_ids.shape
+        length = left[0].shape[self.model.length_axis] if left else 0
+        if mask is None:
+            mask = torch.ones(batch, length + tokens, dtype=torch.int64)
+        if positions is None:
+            positions = torch.arange(length, length + tokens)[None].expand(batch, -1)
+        logits, *presents = self.model.run(input_ids, mask, positions, left)
+        return (logits, *presents) if self.form.past_out else logits
 
 
-def export(model: ChatGLM2, out_dir: Path, opset: int = 17) -> None:
-    """TorchScript export with past, and a config.json in the original's words."""
-    tokens, past = 3, 5
-    seq = 0 if model.c.cache_first == "tokens" else 2
+def signature(model: ChatGLM2, form: Form, dtype: torch.dtype = torch.float32) -> tuple[dict, list[str], dict]:
+    """(example inputs by name, names of the outputs, {name: {axis: the name of its length}})."""
+    tokens, past = 3, 5 if form.past_in else 0
+    length = model.length_axis
     names = [f"{i}.{kind}" for i in range(model.c.num_layers) for kind in ("key", "value")]
-    batch = {0: "batch_size"}
-    axes = {"input_ids": {**batch, 1: "sequence_length"}, "position_ids": {**batch, 1: "sequence_length"},
-            "attention_mask": {**batch, 1: "past_sequence_length + sequence_length"},
-            "logits": {**batch, 1: "sequence_length"}}
-    for prefix, length in (("past_key_values.", "past_sequence_length"),
-                           ("present.", "past_sequence_length + sequence_length")):
-        for name in names:
-            axes[prefix + name] = {1 if seq == 0 else 0: "batch_size", seq: length}
-    torch.onnx.export(
-        Exported(model),
-        (torch.ones(2, tokens, dtype=torch.int64), torch.ones(2, past + tokens, dtype=torch.int64),
-         torch.arange(past, past + tokens)[None].repeat(2, 1), *model.empty_past(2, past)),
-        str(out_dir / "model.onnx"), dynamo=False, opset_version=opset,
-        input_names=["input_ids", "attention_mask", "position_ids", *("past_key_values." + n for n in names)],
-        output_names=["logits", *("present." + n for n in names)], dynamic_axes=axes)
+    batch, total = {0: "batch_size"}, "past_sequence_length + sequence_length" if past else "sequence_length"
+    inputs = {"input_ids": torch.ones(2, tokens, dtype=torch.int64)}
+    axes = {"input_ids": {**batch, 1: "sequence_length"}, "logits": {**batch, 1: "sequence_length"}}
+    if form.attention_mask:
+        inputs["attention_mask"] = torch.ones(2, past + tokens, dtype=torch.int64)
+        axes["attention_mask"] = {**batch, 1: total}
+    if form.position_ids:
+        inputs["position_ids"] = torch.arange(past, past + tokens)[None].repeat(2, 1)
+        axes["position_ids"] = {**batch, 1: "sequence_length"}
+    outputs = ["logits"]
+    of_batch = {1 if length == 0 else 0: "batch_size"}
+    if form.past_in:
+        inputs |= {"past_key_values." + n: t.to(dtype) for n, t in zip(names, model.empty_past(2, past), strict=True)}
+        axes |= {"past_key_values." + n: {**of_batch, length: "past_sequence_length"} for n in names}
+    if form.past_out:
+        outputs += ["present." + n for n in names]
+        axes |= {"present." + n: {**of_batch, length: total} for n in names}
+    return inputs, outputs, axes
+
+
+def export(model: ChatGLM2, out_dir: Path, opset: int = 17, form: Form = Form(), file: str = "model.onnx",
+           dtype: torch.dtype = torch.float32) -> None:
+    """TorchScript export, and a config.json in the original's words."""
+    inputs, outputs, axes = signature(model, form, dtype)
+    torch.onnx.export(Exported(model, form), tuple(inputs.values()), str(out_dir / file), dynamo=False,
+                      opset_version=opset, input_names=list(inputs), output_names=outputs, dynamic_axes=axes)
     words = {"model_type": "chatglm", "architectures": ["ChatGLMModel"], "eos_token_id": 1, "pad_token_id": 2,
              **{k: v for k, v in dataclasses.asdict(model.c).items() if k != "cache_first"}, "multi_query_attention":
              True, "rmsnorm": True, "add_qkv_bias": True, "add_bias_linear": False}

@@ -29,8 +29,8 @@ import golden
 TASK = "text-generation-with-past"
 TEXT_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
               "chat_template.jinja", "vocab.json", "merges.txt")
-PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxscript", "onnxruntime", "tokenizers",
-            "numpy")
+PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxscript", "onnxruntime",
+            "onnxruntime-genai", "tokenizers", "numpy")
 
 
 def versions() -> dict[str, str]:

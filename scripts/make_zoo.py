@@ -11,10 +11,12 @@ Writes OUT/<structure>/source (the HuggingFace checkpoint), OUT/<structure>/<for
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import logging
 import shutil
+import sys
 import time
 import traceback
 import warnings
@@ -58,22 +60,26 @@ def prepare(name: str, root: Path) -> torch.nn.Module:
     return model
 
 
-def record(root: Path, entry: dict) -> None:
-    """Replaces the (structure, form) entry of index.json and writes INDEX.txt, one line per entry."""
+@contextlib.contextmanager
+def index_of(root: Path):
+    """The contents of index.json, written back at the end; several scripts may fill one folder at once."""
     path = root / "index.json"
     with open(root / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        entries = json.loads(path.read_text())["entries"] if path.exists() else []
-        entries = [e for e in entries if (e["structure"], e["form"]) != (entry["structure"], entry["form"])] + [entry]
-        order = {name: i for i, name in enumerate(zoo_models.STRUCTURES)}
-        entries.sort(key=lambda e: (order.get(e["structure"], len(order)), e["form"]))
+        index = json.loads(path.read_text()) if path.exists() else {
+            "schema": "pocketformer.zoo", "version": 1, "planned": {}, "entries": []}
+        yield index
         fresh = path.with_suffix(".tmp")
-        fresh.write_text(json.dumps({"schema": "pocketformer.zoo", "version": 1, "entries": entries}, indent=1) + "\n")
+        fresh.write_text(json.dumps(index, indent=1) + "\n")
         fresh.replace(path)
-        with open(root / "INDEX.txt", "w") as text:
-            for e in entries:
-                note = "ERROR " + e["error"].replace("\n", " ")[:180] if "error" in e else e.get("tool", "")
-                text.write(f"{e['structure'] + '/' + e['form']:32} {note} {e.get('fused') or e.get('quantised') or ''}\n")
+
+
+def record(root: Path, entry: dict) -> None:
+    """Replaces the (structure, form) entry of index.json."""
+    with index_of(root) as index:
+        others = [e for e in index["entries"] if (e["structure"], e["form"]) != (entry["structure"], entry["form"])]
+        order = {name: i for i, name in enumerate(zoo_models.STRUCTURES)}
+        index["entries"] = sorted([*others, entry], key=lambda e: (order.get(e["structure"], len(order)), e["form"]))
 
 
 def finish(out: Path, name: str, made: dict) -> dict:
@@ -125,6 +131,13 @@ def quiet() -> None:
     logging.disable(logging.WARNING)
 
 
+def forms_of(name: str, forms: dict, one_is_enough: frozenset) -> list[str]:
+    """Those of `forms` that are made for this structure."""
+    if zoo_models.STRUCTURES[name].same_as:
+        return [f for f in forms if f in MAIN_ONLY]
+    return [f for f in forms if getattr(forms[f], "only", name) == name and (name == SAMPLE or f not in one_is_enough)]
+
+
 def run(description: str, forms: dict, needs_model: bool = True, one_is_enough: frozenset = frozenset()) -> None:
     """The command line that the four scripts share. `forms` maps a name to a function of a zoo_forms.Job; those in
     `one_is_enough` are made for SAMPLE only, and one with an attribute `only` for that structure."""
@@ -138,17 +151,12 @@ def run(description: str, forms: dict, needs_model: bool = True, one_is_enough: 
     args = parser.parse_args()
     quiet()
     args.out.mkdir(parents=True, exist_ok=True)
-    index = args.out / "index.json"
+    plan = {name: forms_of(name, forms, one_is_enough) for name in zoo_models.STRUCTURES}
+    with index_of(args.out) as index:  # what the table names as not made when a run ends early
+        index.setdefault("planned", {})[Path(sys.argv[0]).stem] = plan
+        held = {(e["structure"], e["form"]) for e in index["entries"]} if args.missing else set()
     for name in args.only:
-        wanted = args.forms
-        if zoo_models.STRUCTURES[name].same_as:
-            wanted = [f for f in wanted if f in MAIN_ONLY]
-        wanted = [f for f in wanted if getattr(forms[f], "only", name) == name]
-        if name != SAMPLE:
-            wanted = [f for f in wanted if f not in one_is_enough]
-        if args.missing and index.exists():
-            held = {(e["structure"], e["form"]) for e in json.loads(index.read_text())["entries"]}
-            wanted = [f for f in wanted if (name, f) not in held]
+        wanted = [f for f in plan[name] if f in args.forms and (name, f) not in held]
         if not wanted:
             continue
         model = prepare(name, args.out) if needs_model else None

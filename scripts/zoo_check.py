@@ -39,8 +39,8 @@ def model_file(folder: Path) -> Path:
 
 
 def onnx_rows(file: Path, steps: list[list[int]]) -> np.ndarray:
-    """Logits of every row; each step is fed with the cache that the one before returned. A graph without a cache gets the
-    whole sequence at every step."""
+    """Logits of every row; each step is fed with the cache that the one before returned. A graph without a cache gets
+    the whole sequence at every step."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

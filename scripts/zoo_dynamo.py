@@ -3,10 +3,10 @@
 
     python scripts/zoo_dynamo.py OUT [--only STRUCTURE ...] [--forms FORM ...] [--missing]     (environment B)
 
-From the checkpoints that make_zoo.py left in OUT/<structure>/source, with the golden rows beside them. `dyn<N>` is opset N:
-below 23 with eager attention, from 23 on with sdpa, which the exporter then writes as the standard Attention operator.
-`dyn23-std` adds onnxscript's fusions to standard operators (RMSNormalization, RotaryEmbedding); `dyn18-ort` its fusions to
-ONNX Runtime's operators.
+From the checkpoints that make_zoo.py left in OUT/<structure>/source, with the golden rows beside them. `dyn<N>` is
+opset N: below 23 with eager attention, from 23 on with sdpa, which the exporter then writes as the standard Attention
+operator. `dyn23-std` adds onnxscript's fusions to standard operators (RMSNormalization, RotaryEmbedding); `dyn18-ort`
+its fusions to ONNX Runtime's operators.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from typing import Callable
 import onnx
 import torch
 
+import chatglm2
 import export_hf
 import golden
 import make_zoo
 import zoo_check
+import zoo_models
 from zoo_forms import Job
 
 FORMS: dict[str, Callable[[Job], dict]] = {}
 PROGRAMS: dict[tuple, tuple] = {}        # of the structure that is being exported
+CONVERTED: dict[tuple, object] = {}      # its ONNX programs that are saved and that a fusion may take and change
 
 
 class WithPast(torch.nn.Module):
@@ -41,7 +44,8 @@ class WithPast(torch.nn.Module):
         for layer in range(len(past) // 2):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         more = {"position_ids": position_ids} if self.has_positions else {}
-        out = self.model(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **more)
+        out = self.model(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True,
+                         **more)
         present = [part for layer in out.past_key_values.layers for part in (layer.keys, layer.values)]
         return (out.logits, *present)
 
@@ -51,6 +55,43 @@ class WithoutPositions(WithPast):
         return super().forward(input_ids, attention_mask, None, *past)
 
 
+def loaded(job: Job, attention: str, dtype: torch.dtype) -> torch.nn.Module:
+    """The checkpoint of make_zoo.py; our module, which has none, is built again with the same weights."""
+    from transformers import AutoModelForCausalLM
+
+    source = job.root / job.name / "source"
+    if not (source / "config.json").exists():
+        return zoo_models.build(job.name, zoo_check.ids()[0]).to(dtype)
+    try:
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=attention).eval()
+    except ValueError:  # the class has no sdpa
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="eager").eval()
+
+
+def signature(job: Job, model: torch.nn.Module, dtype: torch.dtype) -> tuple:
+    """(module of flat tensors, {input: example}, output names, dynamic shapes)."""
+    batch, dynamic = torch.export.Dim("batch_size"), torch.export.Dim.DYNAMIC
+    tokens, past = torch.export.Dim("sequence_length"), torch.export.Dim("past_sequence_length")
+    if isinstance(model, chatglm2.ChatGLM2):
+        inputs, outputs, axes = chatglm2.signature(model, chatglm2.Form(), dtype)
+        lengths = {"batch_size": batch, "sequence_length": tokens, "past_sequence_length": past}
+        dims = tuple({axis: lengths.get(length, dynamic) for axis, length in axes[name].items()} for name in inputs)
+        return chatglm2.Exported(model, chatglm2.Form()), inputs, outputs, (dims,)
+    shapes = [[d.dim_value for d in v.type.tensor_type.shape.dim]
+              for v in onnx.load(job.main, load_external_data=False).graph.input if v.name.startswith("past")]
+    has_positions = "position_ids" in inspect.signature(model.forward).parameters
+    names = [f"{i}.{kind}" for i in range(len(shapes) // 2) for kind in ("key", "value")]
+    inputs = {"input_ids": torch.ones(2, 3, dtype=torch.int64), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
+    dims = [{0: batch, 1: tokens}, {0: batch, 1: dynamic}]
+    if has_positions:
+        inputs["position_ids"] = torch.arange(5, 8)[None].repeat(2, 1)
+        dims.append({0: batch, 1: tokens})
+    inputs |= {"past_key_values." + n: torch.zeros(2, s[1], 5, s[3], dtype=dtype) for n, s in zip(names, shapes)}
+    dims.append(tuple({0: batch, 2: past} for _ in names))
+    wrapper = (WithPast if has_positions else WithoutPositions)(model, has_positions)
+    return wrapper, inputs, ["logits", *("present." + n for n in names)], tuple(dims)
+
+
 def exported(job: Job, attention: str, dtype: torch.dtype = torch.float32):
     """(program, input names, output names), kept for the other forms of this structure."""
     key = (job.name, attention, dtype)
@@ -58,37 +99,18 @@ def exported(job: Job, attention: str, dtype: torch.dtype = torch.float32):
         return PROGRAMS[key]
     if PROGRAMS and next(iter(PROGRAMS))[0] != job.name:
         PROGRAMS.clear()
-    from transformers import AutoModelForCausalLM
-
-    source = job.root / job.name / "source"
-    if not (source / "config.json").exists():
-        raise NotImplementedError("no transformers checkpoint: our module is exported by TorchScript only")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=attention).eval()
-    except ValueError:  # the class has no sdpa
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="eager").eval()
-    shapes = [[d.dim_value for d in v.type.tensor_type.shape.dim]
-              for v in onnx.load(job.main, load_external_data=False).graph.input if v.name.startswith("past")]
-    has_positions = "position_ids" in inspect.signature(model.forward).parameters
-    tokens, past = 3, 5
-    ids = torch.ones(2, tokens, dtype=torch.int64)
-    mask = torch.ones(2, past + tokens, dtype=torch.int64)
-    positions = [torch.arange(past, past + tokens)[None].repeat(2, 1)] if has_positions else []
-    cache = [torch.zeros(2, heads, past, dim, dtype=dtype) for _, heads, _, dim in shapes]
-    names = [f"{i}.{kind}" for i in range(len(cache) // 2) for kind in ("key", "value")]
-    batch, dynamic = torch.export.Dim("batch_size"), torch.export.Dim.DYNAMIC
-    length = torch.export.Dim("sequence_length")
-    dims = ({0: batch, 1: length}, {0: batch, 1: dynamic}, *[{0: batch, 1: length} for _ in positions],
-            tuple({0: batch, 2: torch.export.Dim("past_sequence_length")} for _ in cache))
-    wrapper = (WithPast if has_positions else WithoutPositions)(model, has_positions)
+        CONVERTED.clear()
+    wrapper, inputs, outputs, dims = signature(job, loaded(job, attention, dtype), dtype)
     with torch.no_grad():
-        program = torch.export.export(wrapper, (ids, mask, *positions, *cache), dynamic_shapes=dims, strict=False)
-    PROGRAMS[key] = (program, ["input_ids", "attention_mask", *["position_ids" for _ in positions],
-                               *("past_key_values." + n for n in names)], ["logits", *("present." + n for n in names)])
+        program = torch.export.export(wrapper, tuple(inputs.values()), dynamic_shapes=dims, strict=False)
+    PROGRAMS[key] = (program, list(inputs), outputs)
     return PROGRAMS[key]
 
 
 def to_onnx(job: Job, opset: int, attention: str, dtype: torch.dtype = torch.float32, optimize: bool = True):
+    key = (job.name, opset, attention, dtype, optimize)
+    if key in CONVERTED:
+        return CONVERTED.pop(key)
     program, inputs, outputs = exported(job, attention, dtype)
     return torch.onnx.export(program, dynamo=True, opset_version=opset, external_data=False, input_names=inputs,
                              output_names=outputs, optimize=optimize, verbose=False)
@@ -98,14 +120,17 @@ def save(job: Job, program, opset: int) -> None:
     file = job.out / "model.onnx"
     program.save(str(file), external_data=False)
     export_hf.tidy_dynamo(file)
-    actual = next(o.version for o in onnx.load(file, load_external_data=False).opset_import if o.domain in ("", "ai.onnx"))
+    imported = onnx.load(file, load_external_data=False).opset_import
+    actual = next(o.version for o in imported if o.domain in ("", "ai.onnx"))
     if actual != opset:
         raise RuntimeError(f"asked for opset {opset}, the exporter wrote opset {actual}")
 
 
 def with_opset(opset: int, attention: str) -> Callable[[Job], dict]:
     def make(job: Job) -> dict:
-        save(job, to_onnx(job, opset, attention), opset)
+        program = to_onnx(job, opset, attention)
+        save(job, program, opset)
+        CONVERTED[job.name, opset, attention, torch.float32, True] = program
         return {"tool": f"torch.onnx.export(dynamo=True, opset_version={opset}), attention {attention}"}
 
     return make
@@ -125,7 +150,8 @@ def std(job: Job) -> dict:
     save(job, program, 23)
     if not any(counts.values()):
         raise RuntimeError("onnxscript.rewriter.onnx_fusions fused nothing")
-    return {"tool": "torch.onnx.export(dynamo=True, opset_version=23), onnxscript.rewriter.onnx_fusions", "fused": counts}
+    return {"tool": "torch.onnx.export(dynamo=True, opset_version=23), onnxscript.rewriter.onnx_fusions",
+            "fused": counts}
 
 
 def ort(attention: str) -> Callable[[Job], dict]:
@@ -150,14 +176,9 @@ def half(dtype: torch.dtype) -> Callable[[Job], dict]:
     """Weights and activations in 16 bits; judged by float32 with the rounded weights."""
 
     def make(job: Job) -> dict:
-        from transformers import AutoModelForCausalLM
-
         program = to_onnx(job, 18, "eager", dtype)
         save(job, program, 18)
-        source = job.root / job.name / "source"
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="eager").float().eval()
-        with torch.no_grad():
-            rows = golden.logits_of(model, zoo_check.ids()[0]).numpy()
+        rows = golden.logits_of(loaded(job, "eager", dtype).float(), zoo_check.ids()[0]).numpy()
         zoo_check.write_rows(job.out, rows, "PyTorch float32 with the rounded weights")
         return {"tool": f"torch.onnx.export(dynamo=True, opset_version=18), {dtype}"}
 
@@ -179,7 +200,7 @@ FORMS |= {"dyn23-std": std, "dyn18-ort": ort("eager"), "dyn18-ort-sdpa": ort("sd
 
 def main() -> None:
     # Between 18 and 23 the operators of these graphs do not change; above 24 the exporter only relabels or gives up.
-    between = frozenset(f for f in FORMS if f in ("dyn19", "dyn20", "dyn21", "dyn22") or f[3:].isdigit() and int(f[3:]) > 24)
+    between = frozenset(f for f in FORMS if f[3:].isdigit() and (18 < int(f[3:]) < 23 or int(f[3:]) > 24))
     make_zoo.run(__doc__, FORMS, needs_model=False, one_is_enough=between)
 
 

@@ -1,7 +1,7 @@
 """The export forms of environment A: what each tool makes of a tiny model of zoo_models.py.
 
-A form is a function (Job) -> dict that fills `job.out` with ONNX files and says which tool made them. Forms with weights of
-their own (rounded, quantised) write their own golden rows; all others are judged by the rows of the main form.
+A form is a function (Job) -> dict that fills `job.out` with ONNX files and says which tool made them. Forms with
+weights of their own (rounded, quantised) write their own golden rows; all others are judged by those of the main form.
 """
 
 from __future__ import annotations
@@ -49,9 +49,16 @@ def form(name: str):
     return register
 
 
-def only_transformers(job: Job) -> None:
-    if isinstance(job.model, chatglm2.ChatGLM2):
-        raise NotImplementedError("optimum exports classes of transformers only, and ChatGLM2's is remote code")
+def ours(job: Job) -> bool:
+    """Optimum exports classes of transformers only, and ChatGLM2's is remote code: our module goes to torch itself."""
+    return isinstance(job.model, chatglm2.ChatGLM2)
+
+
+def torch_export(job: Job, opset: int = 17, file: str = "model.onnx", dtype: torch.dtype = torch.float32,
+                 **form: bool) -> str:
+    """Our module's export; `form` are the fields of chatglm2.Form. Returns how it was called."""
+    chatglm2.export(job.model, job.out, opset, chatglm2.Form(**form), file, dtype)
+    return f"torch.onnx.export(dynamo=False, opset_version={opset})"
 
 
 # --- optimum's exporter with other options ---
@@ -72,8 +79,8 @@ def onnx_config_class(model_type: str):
 
 
 def falcon_config_class():
-    """With grouped keys the class widens them to all heads before it stores them; optimum's dummy cache has one head per
-    group, and its export stops with `Sizes of tensors must match`."""
+    """With grouped keys the class widens them to all heads before it stores them; optimum's dummy cache has one head
+    per group, and its export stops with `Sizes of tensors must match`."""
     from optimum.exporters.onnx.model_configs import FalconOnnxConfig
     from optimum.utils.input_generators import DummyTextInputGenerator, FalconDummyPastKeyValuesGenerator
 
@@ -101,13 +108,12 @@ def without(config_class, *removed: str):
     return Fewer
 
 
-def optimum_export(job: Job, configs: dict | None = None, opset: int | None = None, attention: str | None = None) -> str:
+def optimum_export(job: Job, configs: dict | None = None, opset: int | None = None,
+                   attention: str | None = None) -> str:
     """Runs onnx_export_from_model on the loaded model and keeps the .onnx files; returns how it was called."""
     from optimum.exporters.onnx import onnx_export_from_model
 
     model, structure = job.model, zoo_models.STRUCTURES[job.name]
-    if isinstance(model, chatglm2.ChatGLM2):
-        raise NotImplementedError("optimum exports classes of transformers only, and ChatGLM2's is remote code")
     # What from_pretrained would choose: sdpa, except where it cannot express the computation.
     model.set_attn_implementation(attention or ("eager" if structure.eager or not model._supports_sdpa else "sdpa"))
     model_type = model.config.model_type
@@ -134,18 +140,12 @@ def make_config(job: Job, past_in: bool = True, use_past: bool = True, config_cl
 
 @form("a")
 def main_form(job: Job) -> dict:
-    if isinstance(job.model, chatglm2.ChatGLM2):
-        chatglm2.export(job.model, job.out, 17)
-        return {"tool": "torch.onnx.export(dynamo=False, opset_version=17)"}
-    return {"tool": optimum_export(job)}
+    return {"tool": torch_export(job) if ours(job) else optimum_export(job)}
 
 
 def with_opset(opset: int) -> Callable[[Job], dict]:
     def make(job: Job) -> dict:
-        if isinstance(job.model, chatglm2.ChatGLM2):
-            chatglm2.export(job.model, job.out, opset)
-            return {"tool": f"torch.onnx.export(dynamo=False, opset_version={opset})"}
-        return {"tool": optimum_export(job, opset=opset)}
+        return {"tool": torch_export(job, opset) if ours(job) else optimum_export(job, opset=opset)}
 
     return make
 
@@ -156,14 +156,15 @@ form("ts17")(with_opset(17))
 
 @form("eager")
 def eager(job: Job) -> dict:
-    if zoo_models.STRUCTURES[job.name].eager or isinstance(job.model, chatglm2.ChatGLM2):
+    if zoo_models.STRUCTURES[job.name].eager or ours(job):
         raise NotImplementedError("the main form already has eager attention")
     return {"tool": optimum_export(job, attention="eager") + ", attn_implementation=eager"}
 
 
 @form("no-position-ids")
 def no_position_ids(job: Job) -> dict:
-    only_transformers(job)
+    if ours(job):
+        return {"tool": torch_export(job, position_ids=False) + " without position_ids"}
     base = onnx_config_class(job.model.config.model_type)
     if "position_ids" not in make_config(job).inputs:
         raise NotImplementedError("the main form has no position_ids")
@@ -173,7 +174,8 @@ def no_position_ids(job: Job) -> dict:
 
 @form("no-attention-mask")
 def no_attention_mask(job: Job) -> dict:
-    only_transformers(job)
+    if ours(job):
+        return {"tool": torch_export(job, attention_mask=False) + " without attention_mask"}
     base = onnx_config_class(job.model.config.model_type)
     return {"tool": optimum_export(job, {"model": make_config(job, config_class=without(base, "attention_mask"))})
             + " without attention_mask"}
@@ -182,18 +184,22 @@ def no_attention_mask(job: Job) -> dict:
 @form("no-kv")
 def no_kv(job: Job) -> dict:
     """Task text-generation: whole sequences, no cache in or out."""
-    only_transformers(job)
+    if ours(job):
+        return {"tool": torch_export(job, past_in=False, past_out=False) + " without cache"}
     return {"tool": optimum_export(job, {"model": make_config(job, use_past=False, past_in=False)}) + " without cache"}
 
 
 @form("split")
 def split(job: Job) -> dict:
     """decoder_model.onnx (no past in, cache out) and decoder_with_past_model.onnx, as optimum <= 1.13 left them."""
-    only_transformers(job)
-    tool = optimum_export(job, {"model": make_config(job, past_in=False)})
-    (job.out / "model.onnx").replace(job.out / "decoder_model.onnx")
+    if ours(job):
+        tool = torch_export(job, file="decoder_model.onnx", past_in=False) + " without and with a past"
+    else:
+        tool = optimum_export(job, {"model": make_config(job, past_in=False)})
+        tool += " with use_past_in_inputs False and True"
+        (job.out / "model.onnx").replace(job.out / "decoder_model.onnx")
     shutil.copyfile(job.main, job.out / "decoder_with_past_model.onnx")
-    return {"tool": tool + " with use_past_in_inputs False and True"}
+    return {"tool": tool}
 
 
 @form("merged")
@@ -225,11 +231,12 @@ def rounded(job: Job, dtype: torch.dtype) -> None:
 
 def as_type(dtype: torch.dtype, short: str) -> Callable[[Job], dict]:
     def make(job: Job) -> dict:
-        only_transformers(job)
         rounded(job, dtype)
         state = {k: v.clone() for k, v in job.model.state_dict().items()}
         try:
             job.model.to(dtype)
+            if ours(job):
+                return {"tool": torch_export(job, dtype=dtype) + f", {short}"}
             return {"tool": optimum_export(job, {"model": make_config(job, float_dtype=short)}) + f", {short}"}
         finally:
             job.model.float()
@@ -286,7 +293,7 @@ def ort_optimizer(model_type: str) -> Callable[[Job], dict]:
         from onnxruntime.transformers import optimizer
         from onnxruntime.transformers.fusion_options import FusionOptions
 
-        heads, hidden = (4, 48) if isinstance(job.model, chatglm2.ChatGLM2) else sizes(job)
+        heads, hidden = (4, 48) if ours(job) else sizes(job)
         options = FusionOptions(model_type)
         fused = optimizer.optimize_model(str(job.main), model_type=model_type, num_heads=heads, hidden_size=hidden,
                                          optimization_options=options, opt_level=0, only_onnxruntime=False)
@@ -308,8 +315,8 @@ form("ort-phi")(ort_optimizer("phi"))
 def ort_packed(job: Job) -> dict:
     """The tool that made this form fails on current transformers (zoo_fused.py says how)."""
     onnx.save_model(zoo_fused.gpt2(job.model), job.out / "model.onnx")
-    return {"tool": "assembled by scripts/zoo_fused.py: onnxruntime.transformers.models.gpt2.convert_to_onnx stops with "
-            "'RuntimeError: unordered_map::at'"}
+    return {"tool": "assembled by scripts/zoo_fused.py: onnxruntime.transformers.models.gpt2.convert_to_onnx stops "
+            "with 'RuntimeError: unordered_map::at'"}
 
 
 ort_packed.only = "gpt2"

@@ -1,9 +1,10 @@
 """GPT-2 in ONNX Runtime's fused operators with the packed past `[2, batch, heads, past, d]`, assembled by us.
 
-onnxruntime.transformers once made this form (models/gpt2/convert_to_onnx.py), but its export stops in current transformers
-(`unordered_map::at` in the mask's trace) and its optimizer no longer recognises the attention of a current export. Operators,
-attributes and input names are those of that tool: EmbedLayerNormalization with the embedding sum, Attention (unidirectional,
-past), SkipLayerNormalization with bias and the residual as fourth output, FastGelu with bias, BiasGelu for the exact GELU.
+onnxruntime.transformers once made this form (models/gpt2/convert_to_onnx.py), but its export stops in current
+transformers (`unordered_map::at` in the mask's trace) and its optimizer no longer recognises the attention of a current
+export. Operators, attributes and input names are those of that tool: EmbedLayerNormalization with the embedding sum,
+Attention (unidirectional, past), SkipLayerNormalization with bias and the residual as fourth output, FastGelu with
+bias.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ class Builder:
         return name
 
     def node(self, op: str, inputs: list[str], outputs: list[str], domain: str = "com.microsoft", **attributes) -> str:
-        self.nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{len(self.nodes)}", domain=domain, **attributes))
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{len(self.nodes)}", domain=domain,
+                                           **attributes))
         return outputs[0]
+
+    def matmul(self, x: str, weight: str, out: str) -> str:
+        return self.node("MatMul", [x, weight], [out], domain="")
 
 
 def gpt2(model) -> onnx.ModelProto:
@@ -48,31 +53,32 @@ def gpt2(model) -> onnx.ModelProto:
     mask = cast32("attention_mask")
     for i, block in enumerate(blocks):
         qkv = [b.weight(f"{block}.qkv.{part}", state[f"{block}.attn.c_attn.{part}"]) for part in ("weight", "bias")]
-        attended = b.node("Attention", [x, *qkv, mask, f"past_{i}"], [f"attention_{i}", f"present_{i}"], num_heads=heads,
-                          unidirectional=1)
-        out = b.node("MatMul", [attended, b.weight(f"{block}.proj", state[f"{block}.attn.c_proj.weight"])],
-                     [f"projected_{i}"], domain="")
+        attended = b.node("Attention", [x, *qkv, mask, f"past_{i}"], [f"attention_{i}", f"present_{i}"],
+                          num_heads=heads, unidirectional=1)
+        out = b.matmul(attended, b.weight(f"{block}.proj", state[f"{block}.attn.c_proj.weight"]), f"projected_{i}")
         x, before = f"norm_{i}.2", total
         total = f"sum_{i}.1"
-        b.node("SkipLayerNormalization",
-               [before, out, *norm_weights(f"{block}.ln_2"), b.weight(f"{block}.proj.bias", state[f"{block}.attn.c_proj.bias"])],
-               [x, "", "", total], epsilon=epsilon)
-        inner = b.node("MatMul", [x, b.weight(f"{block}.fc", state[f"{block}.mlp.c_fc.weight"])], [f"inner_{i}"], domain="")
-        inner = b.node("FastGelu", [inner, b.weight(f"{block}.fc.bias", state[f"{block}.mlp.c_fc.bias"])], [f"gelu_{i}"])
-        out = b.node("MatMul", [inner, b.weight(f"{block}.down", state[f"{block}.mlp.c_proj.weight"])], [f"mlp_{i}"], domain="")
+        bias = b.weight(f"{block}.proj.bias", state[f"{block}.attn.c_proj.bias"])
+        b.node("SkipLayerNormalization", [before, out, *norm_weights(f"{block}.ln_2"), bias], [x, "", "", total],
+               epsilon=epsilon)
+        inner = b.matmul(x, b.weight(f"{block}.fc", state[f"{block}.mlp.c_fc.weight"]), f"inner_{i}")
+        bias = b.weight(f"{block}.fc.bias", state[f"{block}.mlp.c_fc.bias"])
+        inner = b.node("FastGelu", [inner, bias], [f"gelu_{i}"])
+        out = b.matmul(inner, b.weight(f"{block}.down", state[f"{block}.mlp.c_proj.weight"]), f"mlp_{i}")
         following = f"{blocks[i + 1]}.ln_1" if i + 1 < len(blocks) else "transformer.ln_f"
         x, before = f"norm_{i}.1", total
         total = f"sum_{i}.2"
-        b.node("SkipLayerNormalization",
-               [before, out, *norm_weights(following), b.weight(f"{block}.down.bias", state[f"{block}.mlp.c_proj.bias"])],
-               [x, "", "", total], epsilon=epsilon)
-    b.node("MatMul", [x, b.weight("head", state["transformer.wte.weight"].T)], ["logits"], domain="")
+        bias = b.weight(f"{block}.down.bias", state[f"{block}.mlp.c_proj.bias"])
+        b.node("SkipLayerNormalization", [before, out, *norm_weights(following), bias], [x, "", "", total],
+               epsilon=epsilon)
+    b.matmul(x, b.weight("head", state["transformer.wte.weight"].T), "logits")
 
     def value(name: str, kind: int, shape: list):
         return helper.make_tensor_value_info(name, kind, shape)
 
     integer, real = TensorProto.INT64, TensorProto.FLOAT
-    inputs = [value("input_ids", integer, ["batch_size", "seq_len"]), value("position_ids", integer, ["batch_size", "seq_len"]),
+    inputs = [value("input_ids", integer, ["batch_size", "seq_len"]),
+              value("position_ids", integer, ["batch_size", "seq_len"]),
               value("attention_mask", integer, ["batch_size", "total_seq_len"])]
     outputs = [value("logits", real, ["batch_size", "seq_len", config.vocab_size])]
     for i in range(config.n_layer):

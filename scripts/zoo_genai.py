@@ -3,22 +3,29 @@
 
     python scripts/zoo_genai.py OUT [--only STRUCTURE ...] [--forms FORM ...] [--missing]
 
-Environment: environment B with `pip install --no-deps onnxruntime-genai onnx_ir`. The builder is given the checkpoints that
-make_zoo.py left in OUT/<structure>/source. int4 weights are judged by ONNX Runtime on the file itself.
+Environment: environment B with `pip install --no-deps onnxruntime-genai==0.18.0`. The builder is given the checkpoints
+that make_zoo.py left in OUT/<structure>/source. int4 weights are judged by what the file holds.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
 
 import export_hf
+import golden
 import make_zoo
 import zoo_check
 from zoo_forms import Job
@@ -39,7 +46,7 @@ def with_tokenizer(source: Path, work: Path) -> Path:
 
 
 def float_activations(folder: Path) -> Path:
-    """The builder lets MatMulNBits round activations to int8 (accuracy_level 4), which is no property of the weights."""
+    """The builder lets MatMulNBits round activations to int8 (accuracy_level 4), no property of the weights."""
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     for node in model.graph.node:
         kept = [a for a in node.attribute if a.name != "accuracy_level"]
@@ -50,6 +57,88 @@ def float_activations(folder: Path) -> Path:
     return plain
 
 
+def call_builder(words: list[str]) -> None:
+    """`python -m onnxruntime_genai.models.builder` in this process, which has loaded torch and transformers already."""
+    kept = sys.argv
+    sys.argv = ["builder", *words]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+            runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            last = (said.getvalue().strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"exit {end.code}: {last}") from end
+    finally:
+        sys.argv = kept
+
+
+def dequantised(model: onnx.ModelProto) -> list[np.ndarray]:
+    """[N, K] of every MatMulNBits of 4 bits."""
+    values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "MatMulNBits":
+            continue
+        size = {a.name: a.i for a in node.attribute}
+        packed = values[node.input[1]]  # [N, blocks, bytes], low nibble first
+        codes = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1).astype(np.float32)
+        scales = values[node.input[2]].reshape(*packed.shape[:2], 1)
+        zeros = np.float32(8)
+        if len(node.input) > 3 and node.input[3]:
+            pairs = values[node.input[3]].reshape(packed.shape[0], -1)
+            zeros = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(packed.shape[0], -1)[:, :packed.shape[1], None]
+        found.append(((codes - zeros.astype(np.float32)) * scales).reshape(packed.shape[0], -1)[:, :size["K"]])
+    return found
+
+
+def with_weights_of(source: Path, file: onnx.ModelProto) -> torch.nn.Module:
+    """The checkpoint in float32 with each matrix product's weight as the file holds it. Either side may merge several
+    matrices; which rows are whose is seen from the values: rounding moves them by far less than their size."""
+    model = golden.load(source)
+    matrices = dequantised(file)
+    table = model.get_input_embeddings().weight if any(
+        n.op_type == "GatherBlockQuantized" for n in file.graph.node) else None  # the head's codes, read as table too
+    used = set()
+    for module in (m for m in model.modules() if isinstance(m, torch.nn.Linear)):
+        plain = module.weight.detach().numpy()
+        held = np.full_like(plain, np.nan)
+        for index, matrix in enumerate(matrices):
+            if matrix.shape[1] != plain.shape[1]:
+                continue
+            rows = min(len(matrix), len(plain))  # the shorter one is looked for in the longer one
+            at = min(((i, j) for i in range(len(matrix) - rows + 1) for j in range(len(plain) - rows + 1)),
+                     key=lambda ij: np.linalg.norm(matrix[ij[0]:ij[0] + rows] - plain[ij[1]:ij[1] + rows]))
+            found, original = matrix[at[0]:at[0] + rows], plain[at[1]:at[1] + rows]
+            if np.linalg.norm(found - original) < 0.3 * np.linalg.norm(original):
+                held[at[1]:at[1] + rows] = found
+                used.add(index)
+        if np.isnan(held).any():
+            raise RuntimeError(f"the file does not hold all of a weight of shape {plain.shape} of the checkpoint")
+        if module.weight is table:
+            table.data.copy_(torch.from_numpy(held))
+        else:  # a tied table in float keeps its own values
+            module.weight = torch.nn.Parameter(torch.from_numpy(held))
+    if len(used) != len(matrices):
+        raise RuntimeError(f"{len(matrices) - len(used)} matrices of the file are no weights of the checkpoint")
+    return model
+
+
+def write_int4_rows(job: Job, source: Path) -> None:
+    """ONNX Runtime judges the file where its operators can run it; else PyTorch with the file's dequantised weights."""
+    prompt, continuation = zoo_check.prompt_and_continuation()
+    plain = float_activations(job.out)
+    try:
+        rows = zoo_check.onnx_rows(plain, [prompt, *([t] for t in continuation)])
+        made_by = "ONNX Runtime on this very file without accuracy_level (activations are not rounded to int8)"
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:  # GroupQueryAttention wants heads of 8 n
+        model = with_weights_of(source, onnx.load(job.out / "model.onnx"))
+        rows = golden.logits_of(model, zoo_check.ids()[0]).numpy()
+        made_by = "PyTorch float32 with the file's dequantised weights"
+    finally:
+        plain.unlink()
+    zoo_check.write_rows(job.out, rows, made_by)
+
+
 def builder(precision: str, provider: str = "cpu", *options: str):
     def make(job: Job) -> dict:
         source = job.root / job.name / "source"
@@ -57,13 +146,9 @@ def builder(precision: str, provider: str = "cpu", *options: str):
             raise NotImplementedError("no transformers checkpoint: the builder reads those only")
         with tempfile.TemporaryDirectory() as work:
             checkpoint = with_tokenizer(source, Path(work) / "checkpoint")
-            words = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(checkpoint), "-o", str(job.out),
-                     "-p", precision, "-e", provider, "-c", str(Path(work) / "cache")]
-            words += ["--extra_options", *options] if options else []
-            done = subprocess.run(words, capture_output=True, text=True, timeout=600)
-        if not (job.out / "model.onnx").exists():
-            lines = [line for line in done.stderr.strip().splitlines() if line.strip()] or ["no message"]
-            raise RuntimeError(lines[-1])
+            words = ["-i", str(checkpoint), "-o", str(job.out), "-p", precision, "-e", provider,
+                     "-c", str(Path(work) / "cache")]
+            call_builder(words + (["--extra_options", *options] if options else []))
         for text in (*export_hf.TEXT_FILES, "genai_config.json"):  # of the stand-in tokenizer
             (job.out / text).unlink(missing_ok=True)
         counts = {}
@@ -71,12 +156,7 @@ def builder(precision: str, provider: str = "cpu", *options: str):
             if node.domain == "com.microsoft":
                 counts[node.op_type] = counts.get(node.op_type, 0) + 1
         if precision == "int4":
-            prompt, continuation = zoo_check.prompt_and_continuation()
-            plain = float_activations(job.out)
-            rows = zoo_check.onnx_rows(plain, [prompt, *([t] for t in continuation)])
-            plain.unlink()
-            zoo_check.write_rows(job.out, rows, "ONNX Runtime on this very file without accuracy_level "
-                                 "(activations are not rounded to int8)")
+            write_int4_rows(job, source)
         return {"tool": f"onnxruntime_genai.models.builder -p {precision} -e {provider} {' '.join(options)}".strip(),
                 "fused": counts}
 
@@ -84,8 +164,8 @@ def builder(precision: str, provider: str = "cpu", *options: str):
 
 
 FORMS = {"genai": builder("fp32"), "genai-fp16": builder("fp16", "cuda"),
-         "genai-int4": builder("int4", "cpu", "int4_block_size=16", "int4_is_symmetric=true"),
-         "genai-int4-zp": builder("int4", "cpu", "int4_block_size=16", "int4_is_symmetric=false")}
+         "genai-int4": builder("int4", "cpu", "block_size=16", "is_symmetric=true"),
+         "genai-int4-zp": builder("int4", "cpu", "block_size=16", "is_symmetric=false")}
 
 
 def main() -> None:

@@ -130,7 +130,8 @@ STRUCTURES = {
                           "our module in ChatGLM2's published form: sequence first, interleaved rotary on half, "
                           "merged QKV with bias, 2 KV groups"),
     "chatglm2-cache": Structure(lambda changes: chatglm2.ChatGLM2(chatglm2.Config(
-        vocab_size=VOCAB, cache_first="tokens", **changes)), "as chatglm2 with the original's cache [tokens, batch, 2, d]"),
+        vocab_size=VOCAB, cache_first="tokens", **changes)),
+        "as chatglm2 with the original's cache [tokens, batch, 2, d]"),
     "phi1.5": Structure(make(
         "PhiForCausalLM", "PhiConfig", hidden_size=48, intermediate_size=112, num_hidden_layers=2,
         num_attention_heads=3, partial_rotary_factor=0.5, max_position_embeddings=160, tie_word_embeddings=False),
@@ -216,19 +217,20 @@ STRUCTURES = {
         "as cohere with LayerNorm of q and k, weights per head", embedding=0.3),
 }
 
-# Structures that nothing here was written for: what converts without a change shows that computations are recognised and
-# not names.
+# Structures that nothing here was written for: what converts without a change shows that computations are recognised
+# and not names.
 HOUSE = {
     "olmo1": Structure(make(
         "OlmoForCausalLM", "OlmoConfig", hidden_size=48, intermediate_size=88, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=160, clip_qkv=1.5,
-        tie_word_embeddings=False), "LayerNorm without weights, clipped q, k and v", traits={"clip": {"clip_qkv": None}}),
+        tie_word_embeddings=False), "LayerNorm without weights, clipped q, k and v",
+        traits={"clip": {"clip_qkv": None}}),
     "gptj": Structure(make(
         "GPTJForCausalLM", "GPTJConfig", n_embd=48, n_layer=2, n_head=3, rotary_dim=8, n_positions=160,
         tie_word_embeddings=False), "parallel block with one norm, interleaved rotary on half of the head"),
     "codegen": Structure(make(
-        "CodeGenForCausalLM", "CodeGenConfig", n_embd=48, n_inner=96, n_layer=2, n_head=4, rotary_dim=4, n_positions=160,
-        tie_word_embeddings=False), "as gptj, QKV merged in four blocks in the order q, v, k"),
+        "CodeGenForCausalLM", "CodeGenConfig", n_embd=48, n_inner=96, n_layer=2, n_head=4, rotary_dim=4,
+        n_positions=160, tie_word_embeddings=False), "as gptj, QKV merged in four blocks in the order q, v, k"),
     "mpt": Structure(make(
         "MptForCausalLM", "MptConfig", d_model=48, n_layers=2, n_heads=6, expansion_ratio=2, max_seq_len=160),
         "ALiBi, LayerNorm without bias, exact GELU", embedding=0.3),
@@ -250,8 +252,8 @@ STRUCTURES |= HOUSE
 
 
 def randomise(model: torch.nn.Module, seed: int, embedding: float, gain: float) -> None:
-    """Linear weights get `gain / sqrt(fan_in)`: with HuggingFace's 0.02 all logits are alike, and well above 1 the softmax
-    saturates and rounding weights to f16 alone moves the logits. Norm weights and biases are not 1 and 0."""
+    """Linear weights get `gain / sqrt(fan_in)`: with HuggingFace's 0.02 all logits are alike, and well above 1 the
+    softmax saturates and rounding weights to f16 alone moves the logits. Norm weights and biases are not 1 and 0."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(parameter, std, mean=0.0):

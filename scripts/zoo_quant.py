@@ -95,16 +95,20 @@ def dequantised(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         if node.op_type != "MatMulInteger":
             continue
-        quantise = made[node.input[0]]
         cast = readers[node.output[0]][0]
         final = readers[cast.output[0]][0]
         scales = made[next(i for i in final.input if i != cast.output[0])]
-        scale = next(values[i] for i in scales.input if i in values)
+        scale = values[node.input[1].removesuffix("_quantized") + "_scale"]
         zero = values[node.input[3]] if len(node.input) > 3 and node.input[3] else np.uint8(0)
         weight = ((values[node.input[1]].astype(np.float32) - zero.astype(np.float32)) * scale).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(weight, node.input[1] + ".float"))
-        replace[id(final)] = onnx.helper.make_node("MatMul", [quantise.input[0], node.input[1] + ".float"],
-                                                   list(final.output), final.name)
+        quantise = made[node.input[0]]
+        if quantise.op_type == "DynamicQuantizeLinear":
+            rows = quantise.input[0]
+        else:  # rows of a quantised table: the tool reads their codes as they are, and somebody else their values
+            rows = next(n.output[0] for n in readers[node.input[0]] if n.op_type == "DequantizeLinear")
+        replace[id(final)] = onnx.helper.make_node("MatMul", [rows, node.input[1] + ".float"], list(final.output),
+                                                   final.name)
         drop |= {id(node), id(cast), id(scales)}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in values:

@@ -2,6 +2,7 @@
 // After:  x, bias -> Add -> Gelu             x -> Mul alpha -> Sigmoid -> Mul x   a, b ->
 // (Transpose)
 //                                                                       -> MatMul -> (Mul alpha)
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -31,21 +32,21 @@ ValueId scaled_swish(Emitter& emit, const Node& node, float alpha) {
   return emit.op("Mul", {x, emit.op("Sigmoid", {scaled})});
 }
 
-ValueId flipped(Emitter& emit, ValueId x) {
+// The operand in matmul order: [rows, batch.., columns] -> [batch.., rows, columns], then the last
+// two swapped.
+ValueId turned(Emitter& emit, ValueId x, bool batch_first, bool flip) {
   std::vector<int64_t> order(emit.expansion().shape(x).size());
-  if (order.size() < 2) return x;
+  if (order.size() < 2 || (!batch_first && !flip)) return x;
   std::iota(order.begin(), order.end(), 0);
-  std::swap(order[order.size() - 2], order.back());
+  if (batch_first) std::rotate(order.begin(), order.begin() + 1, order.end() - 1);
+  if (flip) std::swap(order[order.size() - 2], order.back());
   return emit.transpose(x, order);
 }
 
 ValueId fused_matmul(Emitter& emit, const Node& node) {
-  for (const char* key : {"transBatchA", "transBatchB"}) {
-    if (node.integer(key, 0) != 0) emit.fail(std::string("uses ") + key + ", which is unsupported");
-  }
-  ValueId a = node.inputs[0], b = node.inputs[1];
-  if (node.integer("transA", 0) != 0) a = flipped(emit, a);
-  if (node.integer("transB", 0) != 0) b = flipped(emit, b);
+  const auto set = [&](const char* key) { return node.integer(key, 0) != 0; };
+  const ValueId a = turned(emit, node.inputs[0], set("transBatchA"), set("transA"));
+  const ValueId b = turned(emit, node.inputs[1], set("transBatchB"), set("transB"));
   ValueId y = emit.op("MatMul", {a, b});
   const auto alpha = static_cast<double>(node.real("alpha", 1.0f));
   if (alpha != 1.0) y = emit.op("Mul", {y, emit.scalar_like(alpha, node.inputs[0])});

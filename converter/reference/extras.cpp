@@ -229,12 +229,25 @@ HostTensor last_two_swapped(const HostTensor& x) {
   return y;
 }
 
-Outputs fused_matmul(const Call& call) {
-  if (call.node.integer("transBatchA", 0) != 0 || call.node.integer("transBatchB", 0) != 0) {
-    call.fail("transposes batches, which is unsupported");
+// [rows, batch.., columns] -> [batch.., rows, columns]
+HostTensor batch_first(const HostTensor& x) {
+  HostTensor y = HostTensor::make(x.type, x.shape);
+  if (x.rank() < 3 || x.elements() == 0) return x;
+  std::rotate(y.shape.begin(), y.shape.begin() + 1, y.shape.end() - 1);
+  const int64_t rows = x.shape[0], columns = x.shape.back();
+  const int64_t batches = x.elements() / (rows * columns);
+  for (int64_t i = 0; i < x.elements(); ++i) {
+    const int64_t row = i / (batches * columns), batch = i / columns % batches;
+    y.f[at((batch * rows + row) * columns + i % columns)] = x.f[at(i)];
   }
+  return y;
+}
+
+Outputs fused_matmul(const Call& call) {
   HostTensor a = call.input(0), b = call.input(1);
   if (a.is_integer() || b.is_integer()) call.fail("needs float inputs");
+  if (call.node.integer("transBatchA", 0) != 0) a = batch_first(a);
+  if (call.node.integer("transBatchB", 0) != 0) b = batch_first(b);
   if (call.node.integer("transA", 0) != 0 && a.rank() >= 2) a = last_two_swapped(a);
   if (call.node.integer("transB", 0) != 0 && b.rank() >= 2) b = last_two_swapped(b);
   ir::Node plain;

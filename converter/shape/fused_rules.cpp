@@ -168,6 +168,11 @@ Outputs gather_block_quantised(const Call& call) {
 Outputs fused_matmul(const Call& call) {
   SymbolicShape a = call.shape(0), b = call.shape(1);
   if (a.size() < 2 || b.size() < 2) call.fail("needs matrices");
+  const auto batch_first = [](SymbolicShape& x) {
+    std::rotate(x.begin(), x.begin() + 1, x.end() - 1);
+  };
+  if (call.node.integer("transBatchA", 0) != 0) batch_first(a);
+  if (call.node.integer("transBatchB", 0) != 0) batch_first(b);
   if (call.node.integer("transA", 0) != 0) std::swap(a[a.size() - 2], a.back());
   if (call.node.integer("transB", 0) != 0) std::swap(b[b.size() - 2], b.back());
   SymbolicShape shape = broadcast(call, {a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});

@@ -203,6 +203,10 @@ case("dynamic product", "DynamicQuantizeMatMul",
 case("integer product to float", "MatMulIntegerToFloat",
      [rng.integers(0, 256, (3, 6), np.uint8), codes, np.float32(0.1), np.float32(0.2),
       np.uint8(9), np.uint8(100), floats(5)], 1)
+case("fused matmul, rows before batches", "FusedMatMul", [floats(3, 2, 8), floats(4, 2, 8)], 1,
+     transBatchA=1, transBatchB=1, transB=1, alpha=0.5)
+case("fused matmul, rows before batches, turned", "FusedMatMul",
+     [floats(3, 2, 2, 4), floats(2, 2, 3, 5)], 1, transBatchA=1, transA=1)
 
 with open(os.path.join(HERE, "contrib_cases.json"), "w") as file:
     file.write('{"cases": [\n' + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
