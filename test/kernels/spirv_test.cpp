@@ -65,7 +65,8 @@ TEST_CASE("capabilities: fp16 only in _half, subgroups only in _sg, narrow types
     REQUIRE(found.contains(kFloat16) == (name.find("_half") != name.npos));
     const bool texels = name.ends_with("_tx");
     REQUIRE(found.contains(kGroupNonUniform) == (texels || name.ends_with("_sg")));
-    REQUIRE(found.contains(kGroupNonUniformShuffle) == texels);
+    const bool one_subgroup = name.find("_lanes") != name.npos;
+    REQUIRE(found.contains(kGroupNonUniformShuffle) == (texels || one_subgroup));
     REQUIRE(found.contains(kImageBuffer) == texels);
     for (const uint32_t banned : {kInt8, kInt16, kInt64, kStorage16, kStorage8}) {
       REQUIRE_FALSE(found.contains(banned));

@@ -37,6 +37,7 @@ LimitedDevice& whole_device() {
 
 const std::vector<LimitedDevice*>& limited_devices() {
   static const std::vector<LimitedDevice*> kDevices = [] {
+    instance();  // made first, destroyed last
     static std::list<LimitedDevice> made;
     std::vector<LimitedDevice*> list;
     std::vector<std::filesystem::path> files;
