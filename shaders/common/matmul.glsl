@@ -6,8 +6,8 @@
 // SUBGROUP: lanes load distinct activations and hand them round, else every lane loads them all;
 // HALF: products and their sums over one round in f16, totals in f32. TEXELS, with SUBGROUP:
 // activations, codes and pairs are read as texels, values are handed round by shuffle, and a round
-// is a loop over its slots: for devices where a load from a storage buffer or a broadcast in
-// divergent control flow is expensive, or straight code too long (software-device findings below).
+// is a loop over its slots: for devices that pay per lane for a load from a storage buffer or for
+// a broadcast, or for long straight code (shaders/README.md, the software device).
 //
 // 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
