@@ -5,7 +5,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/subgroup.glsl"
-#extension GL_KHR_shader_subgroup_shuffle : require
 #include "common/local_size.glsl"
 #include "common/step_record.glsl"
 #include "common/words.glsl"
@@ -68,7 +67,7 @@ void main() {
     float p[QUERIES], pick[QUERIES];
     for (uint q = 0u; q < QUERIES; ++q) p[q] = 0.0;
     for (uint u = 0u; u < UNITS; ++u) {
-      uvec4 k = k4[row + u];
+      uvec4 k = K_UNIT(row + u);
       vec4 low = low_half(k), high = high_half(k);
       for (uint q = 0u; q < QUERIES; ++q) {
         float x = own[q][u];
@@ -100,7 +99,7 @@ void main() {
       uint from = min(tile + j - (GROUPS - 1u) + subset, end - 1u);                       \
       uint base = state_row(from, kv_head) >> 3;                                          \
       for (uint r = 0u; r < ROUNDS; ++r) {                                                \
-        uvec4 v = v4[base + min(r * OWNERS + owner, UNITS - 1u)];                         \
+        uvec4 v = V_UNIT(base + min(r * OWNERS + owner, UNITS - 1u));                         \
         vec4 low = low_half(v), high = high_half(v);                                      \
         for (uint q = 0u; q < QUERIES; ++q) {                                             \
           mixed[q][2u * r] += pick[q] * low;                                              \

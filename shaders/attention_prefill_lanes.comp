@@ -5,7 +5,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/subgroup.glsl"
-#extension GL_KHR_shader_subgroup_shuffle : require
 #include "common/local_size.glsl"
 #include "common/step_record.glsl"
 #include "common/words.glsl"
@@ -64,7 +63,7 @@ void main() {
       float score[PAIRS];
       for (uint t = 0u; t < PAIRS; ++t) score[t] = 0.0;
       for (uint s = 0u; s < SLOTS; ++s) {
-        uvec4 k = k4[row + min(8u * s + (lane & 7u), UNITS - 1u)];
+        uvec4 k = K_UNIT(row + min(8u * s + (lane & 7u), UNITS - 1u));
         vec4 low = low_half(k), high = high_half(k);
 #define SCORE(from)                                                                      \
   if (8u * s + from < UNITS) {                                                           \
@@ -100,7 +99,7 @@ void main() {
         sum[t] += p[t];
       }
       for (uint s = 0u; s < SLOTS; ++s) {
-        uvec4 v = v4[row + min(8u * s + (lane & 7u), UNITS - 1u)];
+        uvec4 v = V_UNIT(row + min(8u * s + (lane & 7u), UNITS - 1u));
         vec4 low = low_half(v), high = high_half(v);
 #define MIX(from)                                                                        \
   if (8u * s + from < UNITS) {                                                           \

@@ -69,20 +69,23 @@ Buffer largest(Device& device, Transfer& transfer, uint64_t& bytes) {
 
 // One local size over the whole buffer, in dispatches whose bindings respect the limits.
 PeakProbe read_once(Device& device, Transfer& transfer, const Buffer& buffer, uint64_t bytes,
-                    uint32_t local, int repetitions) {
+                    uint32_t local, bool texels, int repetitions) {
   // A workgroup reads whole turns of 4 x local words of 16 bytes.
   const uint64_t turn = uint64_t{64} * local;
-  const uint64_t binding = std::min(bytes, device.limits().max_binding);
+  const DeviceLimits& limits = device.limits();
+  uint64_t binding = std::min(bytes, limits.max_binding);
+  if (texels) binding = std::min(binding, uint64_t{16} * limits.max_texels);
   const auto groups = static_cast<uint32_t>(std::min<uint64_t>(kReadGroups, binding / turn));
   const uint64_t unit = std::lcm<uint64_t>(turn * groups, 256);
   const uint64_t range = binding / unit * unit;
   if (groups == 0 || range == 0) return {.skipped = "a binding is too small to read from"};
   const uint64_t ranges = std::max<uint64_t>(1, bytes / range);
-  const Pipeline& pipeline = device.pipelines().get({.shader = "probe_read",
+  const char* const shader = texels ? "probe_read_tx" : "probe_read";
+  const Pipeline& pipeline = device.pipelines().get({.shader = shader,
                                                      .specialization = {local},
-                                                     .bindings = {2, 0},
+                                                     .bindings = {2, texels ? 1u : 0u},
                                                      .push_constant_bytes = 4},
-                                                    shader_code("probe_read"));
+                                                    shader_code(shader));
   const Buffer sums = filled(device, transfer, uint64_t{4} * local * groups, 0);
   DescriptorPool descriptors(device, static_cast<uint32_t>(ranges),
                              static_cast<uint32_t>(2 * ranges));
@@ -91,7 +94,7 @@ PeakProbe read_once(Device& device, Transfer& transfer, const Buffer& buffer, ui
   commands.begin();
   for (uint64_t i = 0; i < ranges; ++i) {
     commands.barrier(scope::shader | scope::copy, scope::shader);
-    const std::array both = {BufferRange{buffer.handle(), i * range, range},
+    const std::array both = {BufferRange{buffer.handle(), i * range, range, texels ? 4u : 0u},
                              BufferRange{sums.handle(), 0, sums.bytes()}};
     commands.bind(pipeline, descriptors.allocate(pipeline.set_layout(), both));
     const uint32_t push[] = {static_cast<uint32_t>(range / 16)};
@@ -109,7 +112,8 @@ PeakProbe read_once(Device& device, Transfer& transfer, const Buffer& buffer, ui
   const uint32_t runs = static_cast<uint32_t>(repetitions + 1);
   const auto expected = static_cast<uint32_t>(ranges * range / 4) * runs * kPattern;
   require_work("read", expected, std::accumulate(found.begin(), found.end(), uint32_t{0}));
-  return {median(rates), ranges * range, repetitions, "local size " + std::to_string(local), ""};
+  return {median(rates), ranges * range, repetitions,
+          "local size " + std::to_string(local) + (texels ? ", texels" : ""), ""};
 }
 
 // What an invocation of probe_dot.comp counts in so many rounds.
@@ -206,8 +210,12 @@ PeakProbe probe_read(Device& device, uint64_t bytes, int repetitions) {
     bytes = bytes / 256 * 256;
     const Buffer buffer = largest(device, transfer, bytes);
     for (const uint32_t local : local_sizes(device.limits())) {
-      const PeakProbe probe = read_once(device, transfer, buffer, bytes, local, repetitions);
-      if (best.shape.empty() || probe.per_second > best.per_second) best = probe;
+      for (const bool texels : {false, true}) {
+        if (texels && device.limits().max_texels == 0) continue;
+        const PeakProbe probe =
+            read_once(device, transfer, buffer, bytes, local, texels, repetitions);
+        if (best.shape.empty() || probe.per_second > best.per_second) best = probe;
+      }
     }
   } catch (const Error& error) {
     if (error.code != ExitCode::out_of_memory) throw;

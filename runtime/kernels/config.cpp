@@ -51,6 +51,7 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::norm, "", 128, 1, 1, 1, true, 0, 0, kCommon},
     {Kernel::norm, "", 128, 1, 1, 1, false, 0, 0, kCommon},
 
+    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kLavapipe, true},
     {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kLavapipe},
     {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kLavapipe},
     {Kernel::attention_decode, "llvmpipe", 64, 1, 8, 4, true, 0, 0, kLavapipe},
@@ -60,6 +61,8 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::attention_decode, "", 128, 1, 4, 16, true, 0, 0, kCommon},
     {Kernel::attention_decode, "", 128, 1, 4, 16, false, 0, 0, kCommon},
 
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kLavapipe, true},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kLavapipe, true},
     {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 16, 1, 32, 1, true, 0, 0, kLavapipe},
@@ -195,6 +198,9 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
       if (!is_power_of_two(config.lanes) || config.tokens == 0) return false;
       if (prefill && config.tokens % 4 != 0) return false;
       if (!prefill && config.splits == 0) return false;
+      if (config.texels && (!one_subgroup(config) || !shape.texels || limits.max_texels == 0)) {
+        return false;
+      }
       if (!one_subgroup(config)) return 2 * config.lanes >= shape.head_dim;
       // Shuffles name lanes 0 to 7; lanes own (row, head) pairs in equal numbers.
       if (config.lanes < 8 || config.lanes != limits.subgroup_size || !shape.aligned) return false;

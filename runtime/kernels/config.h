@@ -35,7 +35,7 @@ struct KernelConfig {
   int64_t min_rows = 0;     // meant for matrices of at least so many rows
   int64_t min_tokens = 0;   // and for at least so many activation rows
   const char* origin = "";  // where the numbers come from, for reports
-  bool texels = false;      // gemv, gemm: reads texels and shuffles (shaders/common/matmul.glsl)
+  bool texels = false;      // reads texels: gemv, gemm, attention of one subgroup
 
   std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
 };

@@ -117,6 +117,7 @@ struct AttentionPlan {
   WeightId slopes = kNone;
   int64_t capacity = 0;  // rows of the states
   bool wide = false;     // a load brings 8 elements of a state
+  bool texels = false;   // which may be a texel, no more of them than a view may hold
 };
 
 AttentionPlan attention_plan(const KernelContext& context, int32_t op) {
@@ -137,6 +138,7 @@ AttentionPlan attention_plan(const KernelContext& context, int32_t op) {
   }
   plan.capacity = state_rows(context, o.inputs.at(1));
   plan.wide = plan.k_state.dtype == DType::f16 && o.attributes.head_dim % 8 == 0;
+  plan.texels = plan.wide && plan.k_state.operand.bytes / 16 <= context.limits.max_texels;
   return plan;
 }
 
@@ -149,7 +151,8 @@ const KernelConfig& attention_config(const KernelContext& context, const Attenti
                  {.rows = plan.capacity,
                   .tokens = plan.out.rows,
                   .head_dim = u32(a.head_dim),
-                  .aligned = plan.wide},
+                  .aligned = plan.wide,
+                  .texels = plan.texels},
                  std::to_string(a.heads) + " / " + std::to_string(a.kv_heads) + " heads of " +
                      std::to_string(a.head_dim) + (plan.wide ? "" : " narrow") + ", context from " +
                      std::to_string(bucket)});
@@ -162,7 +165,11 @@ Dispatch attention_dispatch(const KernelContext& context, const AttentionPlan& p
   Dispatch d;
   d.shader = kernel_name(config.kernel);
   if (one_subgroup(config)) d.shader += "_lanes";
-  if (config.subgroup) d.shader += "_sg";
+  if (config.texels) {
+    d.shader += "_tx";
+  } else if (config.subgroup) {
+    d.shader += "_sg";
+  }
   d.specialization = {config.lanes,
                       u32(a.head_dim),
                       plan.q.is_f16(),
@@ -176,6 +183,7 @@ Dispatch attention_dispatch(const KernelContext& context, const AttentionPlan& p
   d.operands = {step_record(),        plan.q.operand,
                 plan.k_state.operand, plan.v_state.operand,
                 plan.out.operand,     vector_window(context, plan.slopes, 0, a.heads).operand};
+  if (config.texels) d.operands[2].texel_words = d.operands[3].texel_words = 4;
   d.push_constants = {u32(a.heads),          u32(a.kv_heads),     u32(plan.out.rows),
                       u32(plan.capacity),    float_bits(a.scale), u32(a.window),
                       float_bits(a.soft_cap)};

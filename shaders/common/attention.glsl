@@ -13,10 +13,19 @@ layout(constant_id = 8) const uint CAPPED = 0u;     // soft cap of the scores
 layout(constant_id = 9) const uint SLOPED = 0u;     // ALiBi
 
 layout(std430, binding = 1) readonly buffer Q { uint q_words[]; };
+#ifdef TEXELS  // the states are read in units of 8 elements only
+layout(binding = 2, rgba32ui) readonly uniform uimageBuffer k_texels;
+layout(binding = 3, rgba32ui) readonly uniform uimageBuffer v_texels;
+#define K_UNIT(i) imageLoad(k_texels, int(i))
+#define V_UNIT(i) imageLoad(v_texels, int(i))
+#else
 layout(std430, binding = 2) readonly buffer K1 { uint k1[]; };
 layout(std430, binding = 2) readonly buffer K4 { uvec4 k4[]; };
 layout(std430, binding = 3) readonly buffer V { uint v_words[]; };
 layout(std430, binding = 3) readonly buffer V4 { uvec4 v4[]; };
+#define K_UNIT(i) k4[i]
+#define V_UNIT(i) v4[i]
+#endif
 layout(std430, binding = 4) writeonly buffer Out { uint out_words[]; };  // or partial results
 layout(std430, binding = 5) readonly buffer Slopes { float slopes[]; };  // by head
 
@@ -57,6 +66,7 @@ float soft_cap = push.soft_cap;
 // Element of the states where the head's row at `position` starts.
 uint state_row(uint position, uint kv_head) { return position * state_width + kv_head * HEAD_DIM; }
 
+#ifndef TEXELS
 vec2 key_pair(uint base, uint word) {
   uint i = base + 2u * word;
   if (STATE_F16 != 0u) return unpackHalf2x16(k1[i >> 1]);
@@ -75,6 +85,7 @@ vec2 value_pair(uint base, uint word) {
   if (STATE_F16 != 0u) return unpackHalf2x16(v_words[i >> 1]);
   return vec2(uintBitsToFloat(v_words[i]), uintBitsToFloat(v_words[i + 1u]));
 }
+#endif
 
 // Scores as the softmax sees them; `distance` is how far the position lies behind the row's last.
 float biased(float score, float slope, float distance) {
