@@ -26,9 +26,10 @@ using RowRounder = std::function<QuantError(const WeightFormat& format, const fl
 // Receives the bytes of each role in the order of the layout; called from one thread.
 using SectionSink = std::function<void(SectionRole, std::span<const uint8_t>)>;
 
-// f32 and f16 are rounded, int4 and m0e4 go through `round`, or rtn() when it is empty; with `read_codes` they keep those codes,
-// and only the scale and zero point of a group are rounded to its pair (papers.md 1.2). Throws
-// Error(bad_input) naming the tensor when a value is not finite or does not fit.
+// f32 and f16 are rounded, int4 and m0e4 go through `round`, or rtn() when it is empty; with
+// `read_codes` they keep those codes, and only the scale and zero point of a group are rounded to
+// its pair (papers.md 1.2). Throws Error(bad_input) naming the tensor when a value is not finite or
+// does not fit.
 QuantError encode_weight(const std::string& name, const WeightFormat& format,
                          const RowReader& read_rows, const SectionSink& sink, int threads,
                          const CodeReader& read_codes = {}, const RowRounder& round = {});
