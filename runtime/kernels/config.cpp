@@ -9,7 +9,7 @@ namespace pocket {
 namespace {
 
 constexpr const char* kLavapipe = "from the trial kernels of software-device.md, not swept";
-constexpr const char* kSweep = "pocket_kernel_lab --all";
+constexpr const char* kSweep = "pocket_kernel_lab --all --rows 2048 --columns 768";
 constexpr const char* kAdreno = "on paper: wave of 64 or 128 (devices.md 5)";
 constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shaders.md)";
 constexpr const char* kNvidia = "on paper: wave of 32";
