@@ -37,9 +37,10 @@ SECONDS = 900
 INTRODUCTION = """# Structures and export forms
 
 Every structure as a tiny random-weight model of the real `transformers` class (ChatGLM2: our module), exported by the
-form's own tool, converted with `llmconvert --weights f16`, run by `llmbench logits` on {device} and compared row by row
-(prompt of 64 whole and in chunks of 20, 32 decode steps) with the golden logits: PyTorch float32; quantised and rounded
-forms: float32 of the values that the file holds. This page is what `scripts/structure_table.py` wrote in one run:
+form's own tool, converted with `llmconvert --weights f16`, run by `llmbench logits` on {device}
+and compared row by row (prompt of 64 whole and in chunks of 20, 32 decode steps) with the golden logits: PyTorch
+float32; quantised and rounded forms: float32 of the values that the file holds. This page is what
+`scripts/structure_table.py` wrote in one run:
 
 ```
 A/bin/python scripts/make_zoo.py ZOO; B/bin/python scripts/zoo_quant.py ZOO
@@ -61,8 +62,9 @@ A and B are the environments of `scripts/requirements-export-{{a,b}}.txt`. Versi
   and to ONNX Runtime's.
 * `ort-*`: onnxruntime.transformers.optimizer by model type. `ort-packed`: packed past, assembled by
   `scripts/zoo_fused.py`, because onnxruntime's own exporter stops with `RuntimeError: unordered_map::at`.
-* `genai*`: onnxruntime-genai's builder. `q4*`, `q8`: MatMulNBitsQuantizer (`-zp` with zero points, `-gather` with
-  GatherBlockQuantized). `int8-dynamic`: quantize_dynamic. `fp16-convert`: onnxruntime's float16 converter.
+* `genai*`: onnxruntime-genai's builder; it leaves Mistral's window out, which is therefore judged without.
+  `q4*`, `q8`: MatMulNBitsQuantizer (`-zp` with zero points, `-gather` with GatherBlockQuantized). `int8-dynamic`:
+  quantize_dynamic. `fp16-convert`: onnxruntime's float16 converter.
 * vicuna, tinyllama, mobilellama and smollm are LLaMA's structure in other sizes, gpt-neox-serial GPT-NeoX's: main form
   only. olmo1, gptj, codegen, mpt, nemotron, smollm3 and helium are tests of the house: no line was written for them.
 * Opsets 19 to 22 and 25 to 27 are made for llama3 only: the exporter writes the same operators in between, and gives

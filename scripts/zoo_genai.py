@@ -91,10 +91,27 @@ def dequantised(model: onnx.ModelProto) -> list[np.ndarray]:
     return found
 
 
+def window_lost(source: Path, file: onnx.ModelProto) -> bool:
+    """Whether the checkpoint has a sliding window and no attention of the file: the builder leaves Mistral's out."""
+    windows = [a.i for n in file.graph.node for a in n.attribute if a.name == "local_window_size"]
+    config = json.loads((source / "config.json").read_text())
+    return bool(config.get("sliding_window")) and config["model_type"] == "mistral" and max(windows, default=0) <= 0
+
+
+def model_of(source: Path, file: onnx.ModelProto) -> torch.nn.Module:
+    """The checkpoint in float32, without a window where the file has none."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(source)
+    if window_lost(source, file):
+        config.sliding_window = None
+    return AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32).eval()
+
+
 def with_weights_of(source: Path, file: onnx.ModelProto) -> torch.nn.Module:
     """The checkpoint in float32 with each matrix product's weight as the file holds it. Either side may merge several
     matrices; which rows are whose is seen from the values: rounding moves them by far less than their size."""
-    model = golden.load(source)
+    model = model_of(source, file)
     matrices = dequantised(file)
     table = model.get_input_embeddings().weight if any(
         n.op_type == "GatherBlockQuantized" for n in file.graph.node) else None  # the head's codes, read as table too
@@ -155,9 +172,14 @@ def builder(precision: str, provider: str = "cpu", *options: str):
         for node in onnx.load(job.out / "model.onnx", load_external_data=False).graph.node:
             if node.domain == "com.microsoft":
                 counts[node.op_type] = counts.get(node.op_type, 0) + 1
+        file = onnx.load(job.out / "model.onnx")
         if precision == "int4":
             write_int4_rows(job, source)
-        return {"tool": f"onnxruntime_genai.models.builder -p {precision} -e {provider} {' '.join(options)}".strip(),
+        elif window_lost(source, file):
+            rows = golden.logits_of(model_of(source, file), zoo_check.ids()[0]).numpy()
+            zoo_check.write_rows(job.out, rows, "PyTorch float32 without the window, which the builder leaves out")
+        return {"tool": f"onnxruntime_genai.models.builder -p {precision} -e {provider} {' '.join(options)}".strip()
+                + (", judged without the window that it leaves out" if window_lost(source, file) else ""),
                 "fused": counts}
 
     return make
