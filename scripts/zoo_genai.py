@@ -173,6 +173,9 @@ def builder(precision: str, provider: str = "cpu", *options: str):
             if node.domain == "com.microsoft":
                 counts[node.op_type] = counts.get(node.op_type, 0) + 1
         file = onnx.load(job.out / "model.onnx")
+        if json.loads((source / "config.json").read_text()).get("clip_qkv") and all(
+                n.op_type != "Clip" for n in file.graph.node):
+            raise RuntimeError("the builder leaves out clip_qkv and writes RMS norms for LayerNorm: another model")
         if precision == "int4":
             write_int4_rows(job, source)
         elif window_lost(source, file):
