@@ -40,7 +40,7 @@ Every structure as a tiny random-weight model of the real `transformers` class (
 form's own tool, converted with `llmconvert --weights f16`, run by `llmbench logits` on {device}
 and compared row by row (prompt of 64 whole and in chunks of 20, 32 decode steps) with the golden logits: PyTorch
 float32; quantised and rounded forms: float32 of the values that the file holds. This page is what
-`scripts/structure_table.py` wrote in one run:
+`scripts/structure_table.py` wrote, every row measured with the same build of the two programs:
 
 ```
 A/bin/python scripts/make_zoo.py ZOO; B/bin/python scripts/zoo_quant.py ZOO
