@@ -98,8 +98,11 @@ std::string to_table(const Report& report) {
   text += ", empty dispatch " + fixed(peaks.empty_dispatch.nanoseconds / 1e3, 1) + " us\n\n";
 
   std::vector<Row> rows = {{"prompt", "new", "prefill tok/s", "decode tok/s", "first token s",
-                            "MB/token", "GB/s", "of read", "prefill GFLOP/s", "of fp32",
-                            "logits hash"}};
+                            "MB/token", "GB/s", "of copy", "of read", "prefill GFLOP/s",
+                            "of fp32", "logits hash"}};
+  const auto percent = [](const std::string& skipped, double share) {
+    return skipped.empty() ? fixed(100 * share, 1) + " %" : "-";
+  };
   for (const Measurement& measurement : report.measurements) {
     const Summary summary = summarize(report, measurement);
     rows.push_back({std::to_string(measurement.prompt), std::to_string(measurement.generated),
@@ -108,7 +111,8 @@ std::string to_table(const Report& report) {
                     fixed(summary.first_token_seconds.median, 3),
                     fixed(summary.bytes_per_token / 1e6, 2),
                     fixed(summary.bytes_per_second / 1e9, 2),
-                    peaks.read.skipped.empty() ? fixed(100 * summary.share_of_read, 1) + " %" : "-",
+                    percent(peaks.copy.skipped, summary.share_of_copy),
+                    percent(peaks.read.skipped, summary.share_of_read),
                     fixed(summary.prefill_flops_per_second / 1e9, 2),
                     fixed(100 * summary.share_of_fp32, 1) + " %",
                     hex16(measurement.repetitions.front().logits_hash)});
