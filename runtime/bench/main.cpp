@@ -119,6 +119,7 @@ int main(int argc, char** argv) {
   sub->add_option("-r", tune_options.rounds, "timings of each row")->check(CLI::Range(1, 1000));
   sub->add_option("--cases", tune_options.cases, "cases that a row must pass")
       ->check(CLI::Range(1, 1000));
+  sub->add_option("--only", tune_options.only, "tune only what has this in its key, e.g. gemv");
   add_json(*sub, tune_options.json);
   add_common_options(*sub, tune_options.common);
   sub->callback([&] { command = [&] { return tune(tune_options); }; });

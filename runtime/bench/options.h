@@ -72,6 +72,7 @@ struct TuneCommandOptions {
   std::string model;
   int cases = 3;   // that a row must pass
   int rounds = 5;  // timings of each row
+  std::string only;
   std::string json;
 };
 

@@ -58,6 +58,7 @@ ExitCode tune(const TuneCommandOptions& options) {
   TuneOptions how;
   how.base = selftest_options(options.common, options.cases);
   how.rounds = options.rounds;
+  how.only = options.only;
   how.progress = [&](const std::string& sentence) { progress(options.common.quiet, sentence); };
   const TuneResult result = pocket::tune(device, package, how);
   device.pipelines().save_cache();

@@ -37,6 +37,10 @@ class Tuner {
         }
       }
     }
+    if (result_.shapes.empty() && !options_.only.empty()) {
+      throw Error(ExitCode::usage, "nothing that this model can tune has '" + options_.only +
+                                       "' in its key; without --only the keys are printed");
+    }
     return std::move(result_);
   }
 
@@ -64,6 +68,7 @@ class Tuner {
   void tune_shape(int32_t op, const ConfigRequest& request) {
     TuneShape shape;
     shape.key = request.key();
+    if (shape.key.find(options_.only) == std::string::npos) return;
     shape.label = program_.operators[static_cast<size_t>(op)].name;
     shape.tolerance = check_.tolerance(op);
     const DeviceLimits& limits = check_.kernel_context().limits;

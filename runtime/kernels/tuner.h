@@ -14,6 +14,7 @@ namespace pocket {
 struct TuneOptions {
   SelftestOptions base;  // context, chunk, accumulate; repetitions: cases that a row must pass
   int rounds = 5;        // timings of a row, in turn with the others
+  std::string only;      // tunes only what has this in its key, e.g. "gemv"; empty: everything
   std::function<void(const std::string&)> progress;
   // Tests only: changes each dispatch that is planned with this row.
   std::function<void(const KernelConfig&, Dispatch&)> plant;
