@@ -1,6 +1,7 @@
 // Before (rms):   x -> Pow 2 -> ReduceMean last -> Add epsilon -> Sqrt -> Div | Reciprocal -+
 //                 x ----------------------------------------------> Mul | Div --------------+-> n
 //                 n -> Mul weight
+//                 (an exporter's optimiser drops an Add of an epsilon that it takes for zero)
 // Before (layer): x -> Sub (ReduceMean x) -> the same -> Mul weight -> Add bias
 // Before (operator): LayerNormalization | SimplifiedLayerNormalization | RMSNormalization, which
 //                 make a layer norm too where x is Sub (ReduceMean x)
@@ -52,19 +53,23 @@ struct RootMeanSquare {
   float epsilon = 0;
 };
 
-// sqrt(mean(x^2) + epsilon)
+// sqrt(mean(x^2) + epsilon) or sqrt(mean(x^2))
 std::optional<RootMeanSquare> root_mean_square(const Graph& graph, ValueId value) {
   const Node* root = made_by(graph, value, "Sqrt");
   if (root == nullptr) return std::nullopt;
-  const Node* sum = made_by(graph, root->inputs[0], "Add");
-  if (sum == nullptr) return std::nullopt;
-  const auto split = with_scalar(graph, *sum);
-  if (!split) return std::nullopt;
-  const ValueId squared = mean_of(graph, split->other);
+  ValueId mean = root->inputs[0];
+  float epsilon = 0;
+  if (const Node* sum = made_by(graph, mean, "Add")) {
+    const auto split = with_scalar(graph, *sum);
+    if (!split) return std::nullopt;
+    mean = split->other;
+    epsilon = static_cast<float>(split->value);
+  }
+  const ValueId squared = mean_of(graph, mean);
   if (squared == kAbsent) return std::nullopt;
   const ValueId x = square_of(graph, squared);
   if (x == kAbsent) return std::nullopt;
-  return RootMeanSquare{x, static_cast<float>(split->value)};
+  return RootMeanSquare{x, epsilon};
 }
 
 // 1 / sqrt(mean(x^2) + epsilon)

@@ -14,6 +14,7 @@ constexpr int64_t kWidth = 6;
 // The ways to write a norm, and the ways to miss it.
 struct NormForm {
   int64_t mean_axis = -1;
+  bool epsilon = true;         // added at all
   bool epsilon_inside = true;  // of the root
   bool divide = false;         // x / root instead of x * (1 / root)
   bool power = true;           // Pow(x, 2) instead of Mul(x, x)
@@ -31,9 +32,9 @@ ValueId write_norm(GraphMaker& g, ValueId input, const NormForm& form) {
   const ValueId square = form.power ? g.op("Pow", {x, g.scalar(2)}) : g.op("Mul", {x, x});
   ValueId mean =
       g.op("ReduceMean", {square, g.integers({form.mean_axis})}, {{"keepdims", form.keepdims}});
-  if (form.epsilon_inside) mean = g.op("Add", {mean, g.scalar(1e-3f)});
+  if (form.epsilon_inside && form.epsilon) mean = g.op("Add", {mean, g.scalar(1e-3f)});
   ValueId root = g.op("Sqrt", {mean});
-  if (!form.epsilon_inside) root = g.op("Add", {root, g.scalar(1e-3f)});
+  if (!form.epsilon_inside && form.epsilon) root = g.op("Add", {root, g.scalar(1e-3f)});
   const ValueId numerator = form.other_numerator ? g.op("Neg", {x}) : x;
   const ValueId normed = form.divide ? g.op("Div", {numerator, root})
                                      : g.op("Mul", {numerator, g.op("Div", {g.scalar(1), root})});
@@ -53,6 +54,12 @@ TEST_CASE("norms are recognised however they are written") {
   SECTION("rms as a quotient of a square") {
     g.output(write_norm(g, x, {.divide = true, .power = false}));
     CHECK(g.apply(fuse_norm) == 1);
+    CHECK(g.graph.order().size() == 1);
+  }
+  SECTION("rms without an epsilon") {
+    g.output(write_norm(g, x, {.epsilon = false}));
+    REQUIRE(g.apply(fuse_norm) == 1);
+    CHECK(g.only("Norm").real("epsilon", 1) == 0.0f);
     CHECK(g.graph.order().size() == 1);
   }
   SECTION("layer norm with bias") {
