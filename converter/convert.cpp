@@ -137,6 +137,7 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
     manifest.chat_template = config.chat_template;
     manifest.chat_tokens = config.chat_tokens;
   }
+  const bool any = options.weights == Encoding::any;
   const bool grouped = options.weights == Encoding::int4 || options.weights == Encoding::m0e4;
   manifest.provenance = {{"source", std::filesystem::path(source.model_file).filename().string()},
                          {"producer", source.producer},
@@ -144,7 +145,7 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
                          {"model_type", config.model_type},
                          {"converter", "pocketformer 0.1.0"},
                          {"weights", encoding_name(options.weights)},
-                         {"method", grouped ? options.method.name : "round"},
+                         {"method", grouped || any ? options.method.name : "round"},
                          {"group_size", grouped ? options.group_size : 0}};
   if (!options.calibration.empty()) {
     manifest.provenance["calibration"] =

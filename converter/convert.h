@@ -11,7 +11,7 @@ namespace pocket {
 
 // How 4-bit codes are chosen.
 struct QuantMethod {
-  std::string name = "rtn";  // or gptq, awq, awq+gptq
+  std::string name = "rtn";  // or gptq, awq, awq+gptq; `any` has one of its own, of that name
   bool awq = false, gptq = false;
   bool act_order = false;  // of gptq
 };
@@ -21,6 +21,7 @@ struct ConvertOptions {
   std::string output;  // .pocket
   Encoding weights = Encoding::m0e4;
   int64_t group_size = 32;  // of the 4-bit encodings
+  uint32_t widths = 0;      // of `any`, as WeightFormat::widths
   QuantMethod method;
   std::string calibration;         // text or token file; empty: none
   int64_t calibration_tokens = 0;  // 0: 32768

@@ -18,9 +18,7 @@ std::string format(const char* pattern, Arguments... arguments) {
   return text;
 }
 
-uint64_t bytes_of(const Weight& weight) {
-  return weight.format.code_bytes() + weight.format.pair_bytes();
-}
+uint64_t bytes_of(const Weight& weight) { return weight.format.stored_bytes(); }
 
 // Signal to noise in decibels; absent when nothing was lost.
 json signal_to_noise(const QuantError& error) {
@@ -31,7 +29,9 @@ json signal_to_noise(const QuantError& error) {
 // How the numbers of a weight came to their codes, and what that cost in its output.
 json quantisation_json(const Weight& weight, const std::optional<WeightOutcome>& outcome) {
   const auto count = static_cast<double>(weight.format.rows * weight.format.columns);
-  json out = {{"method", !weight.format.four_bit() ? "round" : outcome ? outcome->method : "rtn"},
+  const bool any = weight.format.encoding == Encoding::any;
+  const char* plain = any ? "any" : weight.format.four_bit() ? "rtn" : "round";
+  json out = {{"method", outcome ? outcome->method : plain},
               {"bits", 8.0 * static_cast<double>(bytes_of(weight)) / count},
               {"output_error", nullptr},
               {"awq_ratio", nullptr},

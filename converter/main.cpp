@@ -24,22 +24,42 @@ struct Absent {
   const char* instead;
 };
 constexpr Absent kAbsent[] = {
-    {"--bits", "one precision per file, set with --weights"},
-    {"--precision-schedule", "one precision per file, set with --weights"},
-    {"--learned-scheduler", "one precision per file, set with --weights"},
+    {"--precision-schedule", "one precision a run, set with llmbench --precision"},
+    {"--learned-scheduler", "one precision a run, set with llmbench --precision"},
 };
 
 Encoding weights_of(const std::string& name) {
   if (name == "f16") return Encoding::f16;
   if (name == "int4") return Encoding::int4;
   if (name == "m0e4" || name == "e0m4") return Encoding::m0e4;
+  if (name == "any") return Encoding::any;
   throw Error(ExitCode::usage,
-              "--weights " + name + " is not available: choose f16, int4 or m0e4.");
+              "--weights " + name + " is not available: choose f16, int4, m0e4 or any.");
+}
+
+// The widths of --bits as WeightFormat::widths.
+uint32_t widths_of(const std::vector<int>& bits, Encoding encoding) {
+  if (encoding != Encoding::any) {
+    if (bits.empty()) return 0;
+    throw Error(ExitCode::usage, std::string("--bits serves --weights any and not ") +
+                                     pocket::encoding_name(encoding) + ": leave it out.");
+  }
+  uint32_t widths = bits.empty() ? 1u << 2 | 1u << 3 | 1u << 4 : 0;
+  for (const int width : bits) widths |= 1u << width;
+  return widths;
 }
 
 // The method of the name, or the default when it is empty.
 QuantMethod method_of(std::string name, const ConvertOptions& options) {
   const bool calibrated = !options.calibration.empty();
+  if (options.weights == Encoding::any) {
+    if (!name.empty()) {
+      throw Error(ExitCode::usage, "--method " + name +
+                                       " rounds to a grid and --weights any has clusters of its "
+                                       "own: leave --method out.");
+    }
+    return {"any", false, false, false};
+  }
   if (name.empty()) name = calibrated ? "awq+gptq" : "rtn";
   QuantMethod method;
   method.name = name;
@@ -62,7 +82,7 @@ void check_quantisation(const ConvertOptions& options, bool tokens_given) {
   const bool calibrated = !options.calibration.empty();
   if (calibrated && options.weights == Encoding::f16) {
     throw Error(ExitCode::usage,
-                "--calibration serves 4-bit codes and --weights f16 has none: leave it out.");
+                "--calibration serves codes of few bits and --weights f16 has none: leave it out.");
   }
   if (tokens_given && !calibrated) {
     throw Error(ExitCode::usage,
@@ -80,12 +100,16 @@ int run(int argc, char** argv) {
   ConvertOptions options;
   std::string weights = "m0e4", method;
   bool act_order = false;
+  std::vector<int> bits;
   std::vector<std::string> absent(std::size(kAbsent));
   CLI::App app("Packs a decoder-only language model, exported to ONNX, into one .pocket file.");
   app.add_option("input", options.input, "MODEL.onnx, a folder that holds one, or IN.pocket")
       ->required();
   app.add_option("-o,--output", options.output, "OUT.pocket");
-  app.add_option("--weights", weights, "f16, int4, or m0e4 (alias e0m4), the default");
+  app.add_option("--weights", weights, "f16, int4, any, or m0e4 (alias e0m4), the default");
+  app.add_option("--bits", bits, "precisions kept by --weights any, 2 to 8; default 4,3,2")
+      ->delimiter(',')
+      ->check(CLI::Range(pocket::kLeastWidth, pocket::kMostWidth));
   app.add_option("--method", method,
                  "how 4-bit codes are chosen: rtn, gptq, awq, awq+gptq (the default with "
                  "--calibration)");
@@ -121,6 +145,7 @@ int run(int argc, char** argv) {
                                      kAbsent[i].instead + ".");
   }
   options.weights = weights_of(weights);
+  options.widths = widths_of(bits, options.weights);
   options.method = method_of(method, options);
   options.method.act_order = act_order;
   check_quantisation(options, tokens->count() > 0);

@@ -3,12 +3,14 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
 
 #include "converter/lower/integer_codes.h"
 #include "converter/lower/layers.h"
+#include "converter/quant/any_precision.h"
 #include "converter/quant/calibrate.h"
 #include "converter/quant/encode.h"
 
@@ -24,6 +26,15 @@ WeightFormat format_of(const LoweredWeight& weight, const ConvertOptions& option
   if (weight.role == WeightRole::vector) return format;
   // Learned positions are looked up once and added: they stay f16 under every option.
   format.encoding = weight.role == WeightRole::positions ? Encoding::f16 : options.weights;
+  if (format.encoding == Encoding::any) {
+    // Tables of any precision serve products alone: what is looked up, and the head, stay f16.
+    if (weight.role != WeightRole::matrix) {
+      format.encoding = Encoding::f16;
+      return format;
+    }
+    format.widths = options.widths;
+    format.width = static_cast<int32_t>(std::bit_width(options.widths)) - 1;
+  }
   if (!format.four_bit()) return format;
   // A row that is shorter than a group is one group, without lanes that nobody needs.
   constexpr int64_t kStep = 32;
@@ -133,9 +144,27 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
     if (journal && journal->holds(i)) {
       std::vector<uint8_t> codes, pairs;
       journal->read(i, &codes, &pairs);
-      writer.append(SectionRole::codes, codes);
-      writer.append(SectionRole::scale, pairs);
+      // Kinds lie one after another: codes or planes in the first, pairs or tables in the second.
+      size_t next_code = 0, next_pair = 0;
+      for (const SectionKind kind : format.section_kinds()) {
+        const bool first = kind.role == SectionRole::codes || kind.role == SectionRole::plane;
+        const auto bytes = static_cast<size_t>(format.rows) * format.row_bytes(kind);
+        size_t& next = first ? next_code : next_pair;
+        writer.append(kind.role, std::span<const uint8_t>(first ? codes : pairs).subspan(next, bytes),
+                      kind.bits);
+        next += bytes;
+      }
       report.errors.push_back(report.outcomes[i]->error);
+    } else if (format.encoding == Encoding::any) {
+      report.errors.push_back(encode_any(
+          weight.name, format,
+          [&](int64_t first, int64_t count, float* out) {
+            weight.source.read_rows(first, count, out);
+          },
+          {}, [&](SectionKind kind, std::span<const uint8_t> bytes) {
+            writer.append(kind.role, bytes, kind.bits);
+          },
+          kThreads));
     } else {
       report.errors.push_back(encode_weight(
           weight.name, format,

@@ -18,7 +18,8 @@ void copy_package(const ConvertOptions& options) {
     writer.begin_weight(weight.name, weight.shape, weight.format);
     for (const Section& section : weight.sections) {
       const auto bytes = package.section(section);
-      writer.append(section.role, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+      writer.append(section.role, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+                    section.bits);
     }
     progress.count(static_cast<int64_t>(i) + 1, static_cast<int64_t>(manifest.weights.size()),
                    weight.name);

@@ -43,11 +43,12 @@ const void* identity(const ir::TensorData& data) {
   return data.bytes;
 }
 
-// Rounding explains a relative L2 distance of about 3e-4 in f16 and 0.1 in 4 bits; another tensor's
-// values are at a distance of more than 1.
+// Rounding explains a relative L2 distance of about 3e-4 in f16, 0.1 in 4 bits and 0.35 in 2;
+// another tensor's values are at a distance of more than 1.
 void check_distance(const LoweredWeight& weight, const WeightFormat& format,
                     const std::vector<float>& values) {
-  const double allowed = format.four_bit() ? 0.5 : 2e-3;
+  const bool coarse = format.four_bit() || format.encoding == Encoding::any;
+  const double allowed = coarse ? 0.5 : 2e-3;
   const int64_t step = 256;
   std::vector<float> rows(static_cast<size_t>(std::min(step, format.rows) * format.columns));
   double distance = 0.0, norm = 0.0;

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <map>
 
 #include "converter/package/temporary_file.h"
 #include "runtime/base/checked.h"
@@ -29,9 +30,9 @@ struct PackageWriter::State {
   uint64_t shard_limit;
   std::vector<Weight> weights;
   std::vector<Shard> shards;      // offsets from the first shard until finish()
-  uint64_t appended[2] = {0, 0};  // bytes of the current weight, by role
+  std::map<SectionKind, uint64_t> appended;  // bytes of the current weight
 
-  void place(Weight& weight, SectionRole role, int64_t first_row, int64_t rows, uint64_t row_bytes);
+  void place(Weight& weight, SectionKind kind, int64_t first_row, int64_t rows);
   void check_complete() const;
   void hash_shards();
 };
@@ -42,13 +43,14 @@ PackageWriter::PackageWriter(const std::string& path, uint64_t shard_bytes)
 PackageWriter::~PackageWriter() = default;
 
 // Gives a section its place: in the last shard when it fits, else in a new one.
-void PackageWriter::State::place(Weight& weight, SectionRole role, int64_t first_row, int64_t rows,
-                                 uint64_t row_bytes) {
+void PackageWriter::State::place(Weight& weight, SectionKind kind, int64_t first_row,
+                                 int64_t rows) {
   Section section;
-  section.role = role;
+  section.role = kind.role;
+  section.bits = kind.bits;
   section.first_row = first_row;
   section.rows = rows;
-  section.bytes = static_cast<uint64_t>(rows) * row_bytes;
+  section.bytes = static_cast<uint64_t>(rows) * weight.format.row_bytes(kind);
   const uint64_t offset =
       shards.empty() ? 0 : checked_round_up(shards.back().bytes, kTensorAlignment);
   if (shards.empty() || section.bytes > shard_limit || offset > shard_limit - section.bytes) {
@@ -65,10 +67,12 @@ void PackageWriter::State::place(Weight& weight, SectionRole role, int64_t first
 void PackageWriter::State::check_complete() const {
   if (weights.empty()) return;
   const WeightFormat& format = weights.back().format;
-  if (appended[0] != format.code_bytes() || appended[1] != format.pair_bytes()) {
+  uint64_t sum = 0;  // no kind has more than its share
+  for (const auto& [kind, bytes] : appended) sum += bytes;
+  if (sum != format.stored_bytes()) {
     throw Error(ExitCode::bad_input, "Weight '" + weights.back().name + "' has " +
-                                         std::to_string(appended[0] + appended[1]) + " of " +
-                                         std::to_string(format.code_bytes() + format.pair_bytes()) +
+                                         std::to_string(sum) + " of " +
+                                         std::to_string(format.stored_bytes()) +
                                          " bytes: its source ended early.");
   }
 }
@@ -77,33 +81,38 @@ void PackageWriter::begin_weight(const std::string& name, const std::vector<int6
                                  const WeightFormat& format) {
   state_->check_complete();
   check_format(format, name);
-  const uint64_t row_bytes = format.code_row_bytes();
+  const std::vector<SectionKind> kinds = format.section_kinds();
+  uint64_t row_bytes = format.code_row_bytes();
+  // A table may be wider than a plane.
+  if (format.encoding == Encoding::any) {
+    row_bytes = std::max(row_bytes, format.row_bytes(kinds.back()));
+  }
+  const uint64_t all_bytes = checked_mul(static_cast<uint64_t>(format.rows), row_bytes);
   const uint64_t blocks = state_->shard_limit / kBlockRows / row_bytes;
-  if (blocks == 0 && format.code_bytes() > state_->shard_limit) {
+  if (blocks == 0 && all_bytes > state_->shard_limit) {
     throw Error(ExitCode::bad_input, "Weight '" + name + "' has rows of " +
                                          std::to_string(row_bytes) +
                                          " bytes, 32 of which exceed a shard of " +
                                          std::to_string(state_->shard_limit) + " bytes.");
   }
   Weight weight{name, shape, format, {}};
-  const int64_t step = format.code_bytes() <= state_->shard_limit
+  const int64_t step = all_bytes <= state_->shard_limit
                            ? format.rows
                            : static_cast<int64_t>(blocks) * kBlockRows;
-  const auto pair_row_bytes = static_cast<uint64_t>(format.groups()) * 4;
   for (int64_t row = 0; row < format.rows; row += step) {
     const int64_t rows = std::min(step, format.rows - row);
-    state_->place(weight, SectionRole::codes, row, rows, row_bytes);
-    if (pair_row_bytes != 0) state_->place(weight, SectionRole::scale, row, rows, pair_row_bytes);
+    for (const SectionKind kind : kinds) state_->place(weight, kind, row, rows);
   }
   state_->weights.push_back(std::move(weight));
-  state_->appended[0] = state_->appended[1] = 0;
+  state_->appended.clear();
 }
 
-void PackageWriter::append(SectionRole role, std::span<const uint8_t> bytes) {
-  uint64_t& appended = state_->appended[static_cast<size_t>(role)];
+void PackageWriter::append(SectionRole role, std::span<const uint8_t> bytes, int32_t bits) {
+  const SectionKind kind{role, bits};
+  uint64_t& appended = state_->appended[kind];
   uint64_t section_begin = 0;
   for (const Section& section : state_->weights.back().sections) {
-    if (section.role != role) continue;
+    if (section.kind() != kind) continue;
     const uint64_t section_end = section_begin + section.bytes;
     if (appended < section_end && !bytes.empty()) {
       const auto part = bytes.first(std::min<uint64_t>(bytes.size(), section_end - appended));

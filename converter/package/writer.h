@@ -26,9 +26,9 @@ class PackageWriter {
   // block of 32 rows does not fit a shard.
   void begin_weight(const std::string& name, const std::vector<int64_t>& shape,
                     const WeightFormat& format);
-  // The next bytes of a role of the current weight, in the layout of weight.h. Roles may
-  // alternate. Bytes may be cut anywhere.
-  void append(SectionRole role, std::span<const uint8_t> bytes);
+  // The next bytes of a role of the current weight, in the layout of weight.h; `bits` tells planes
+  // and tables apart. Roles may alternate. Bytes may be cut anywhere.
+  void append(SectionRole role, std::span<const uint8_t> bytes, int32_t bits = 0);
 
   // Fills `manifest.weights` and `manifest.shards`, checks the result as a reader would, and puts
   // the file in place. Throws Error(bad_input) when weights are missing or incomplete. `check`

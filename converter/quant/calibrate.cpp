@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "converter/quant/any_precision.h"
 #include "converter/quant/awq.h"
 #include "converter/quant/encode.h"
 #include "converter/quant/gptq.h"
@@ -39,7 +40,7 @@ uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
   };
   for (const QuantWeight& weight : weights) {
     text += weight.name + " " + std::to_string(static_cast<int>(weight.format.encoding)) + " " +
-            std::to_string(weight.format.group) + " ";
+            std::to_string(weight.format.group) + " " + std::to_string(weight.format.widths) + " ";
     for (const WeightPart& part : weight.source->parts()) {
       text += hash(part.data);
       if (part.data.quantised == nullptr) continue;
@@ -68,10 +69,32 @@ Packed pack(const QuantWeight& weight, int threads, const RowRounder& round) {
   return out;
 }
 
+// Planes one after another as codes, tables as pairs.
+Packed pack_any(const QuantWeight& weight, const Eigen::MatrixXf& moments, int threads) {
+  const Eigen::VectorXf squares = moments.diagonal();
+  std::map<SectionKind, std::vector<uint8_t>> parts;
+  Packed out;
+  out.error = encode_any(
+      weight.name, weight.format,
+      [&](int64_t first, int64_t count, float* to) { weight.source->read_rows(first, count, to); },
+      {squares.data(), static_cast<size_t>(squares.size())},
+      [&](SectionKind kind, std::span<const uint8_t> bytes) {
+        parts[kind].insert(parts[kind].end(), bytes.begin(), bytes.end());
+      },
+      threads);
+  for (const auto& [kind, bytes] : parts) {  // in the order of section_kinds()
+    std::vector<uint8_t>& into = kind.role == SectionRole::plane ? out.codes : out.pairs;
+    into.insert(into.end(), bytes.begin(), bytes.end());
+  }
+  return out;
+}
+
 std::vector<float> unpack(const WeightFormat& format, const Packed& packed) {
   std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
+  // Of several tables, that of the largest width is the last.
+  const uint8_t* pairs = packed.pairs.data() + (packed.pairs.size() - format.pair_bytes());
   for (int64_t row = 0; row < format.rows; ++row) {
-    unpack_row(format, packed.codes.data(), packed.pairs.data(), row,
+    unpack_row(format, packed.codes.data(), pairs, row,
                values.data() + row * format.columns);
   }
   return values;
@@ -305,12 +328,15 @@ class Calibration {
           return awq_clip(format, weight.name, statistics.second, values, codes, pairs);
         };
       }
-      Packed packed = pack(weight, options_.threads, rounder);
+      const bool any = weight.format.encoding == Encoding::any;
+      Packed packed = any ? pack_any(weight, statistics.second, options_.threads)
+                          : pack(weight, options_.threads, rounder);
       std::vector<float> decoded = unpack(weight.format, packed);
       WeightOutcome outcome;
       outcome.weight = index;
       outcome.method = options_.gptq  ? ratio > 0.0 ? "awq+gptq" : "gptq"
                        : options_.awq ? "awq"
+                       : any          ? "any"
                                       : "rtn";
       outcome.error = packed.error;
       outcome.output_error =

@@ -30,9 +30,10 @@ struct Calibrated {
   int resumed_layers = 0;               // that an earlier run had finished
 };
 
-// Chooses the codes of every 4-bit weight that linears of the graph multiply by; other weights
-// (an embedding of its own, codes from the model's file) are left to encode_weight(). The sources
-// of `weights` take the scales of AWQ, so whatever is read from them afterwards fits the codes.
+// Chooses the codes of every weight of 4 bits or any precision that linears of the graph multiply
+// by; any precision takes the inputs' mean squares and none of the algorithms. Other weights (an
+// embedding of its own, codes from the model's file) are left to encode_weight(). The sources of
+// `weights` take the scales of AWQ, so whatever is read from them afterwards fits the codes.
 // `after_layer` hears of each finished layer, the head last. Throws Error(bad_input) when an
 // activation or a weight is not finite.
 Calibrated calibrate(const ir::Graph& graph, const std::vector<int>& layer_of, int layers,

@@ -235,10 +235,11 @@ std::vector<std::vector<WeightUse>> find_uses(const Graph& graph,
 std::vector<Site> find_sites(const Graph& graph, const std::vector<int>& layer_of,
                              const std::vector<QuantWeight>& weights,
                              const std::vector<std::vector<WeightUse>>& uses) {
-  // Of each 4-bit weight, the one linear that multiplies by it.
+  // Of each weight of few bits, the one linear that multiplies by it.
   std::map<std::pair<NodeId, size_t>, size_t> linears;
   for (size_t i = 0; i < weights.size(); ++i) {
-    if (!weights[i].format.four_bit() || weights[i].keeps_codes) continue;
+    const bool any = weights[i].format.encoding == Encoding::any;
+    if ((!weights[i].format.four_bit() && !any) || weights[i].keeps_codes) continue;
     std::vector<WeightUse> products;
     bool other = false;
     for (const WeightUse& use : uses[i]) {

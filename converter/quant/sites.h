@@ -43,7 +43,7 @@ struct ScaleFold {
   std::vector<Target> targets;
 };
 
-// Linears of one layer that read one value, and whose 4-bit codes are still to be chosen.
+// Linears of one layer that read one value, and whose codes are still to be chosen.
 struct Site {
   ir::ValueId input = ir::kAbsent;
   int layer = 0;

@@ -57,7 +57,7 @@ class Continuation {
 ExitCode generate(const GenerateOptions& options) {
   check_options(options);
   check_writable(options.json);
-  Package package = Package::open(options.model);
+  Package package = open_package(options.model, options.common);
   SamplerSettings sampling;
   sampling.temperature = static_cast<float>(options.temperature);
   sampling.top_k = options.top_k;

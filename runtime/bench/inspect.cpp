@@ -26,6 +26,9 @@ nlohmann::json weights_json(const Manifest& manifest) {
                     {"group", weight.format.group},
                     {"bytes", weight_bytes(weight)},
                     {"sections", weight.sections.size()}});
+    for (int32_t width = kLeastWidth; width <= kMostWidth; ++width) {
+      if (weight.format.has_width(width)) list.back()["bits"].push_back(width);
+    }
   }
   return list;
 }
@@ -88,6 +91,7 @@ std::string text_of(const nlohmann::json& document) {
             weight.at("encoding").get<std::string>() + "  " + number(weight.at("rows")) + " x " +
             number(weight.at("columns"));
     if (weight.at("group") != 0) text += "  group " + number(weight.at("group"));
+    if (weight.contains("bits")) text += "  bits " + weight.at("bits").dump();
     text += "  " + number(weight.at("bytes")) + " bytes\n";
   }
   const nlohmann::json& file = document.at("file");

@@ -31,7 +31,7 @@ void append_row(std::string& json, std::span<const float> row) {
 
 ExitCode logits(const LogitsOptions& options) {
   check_writable(options.json);
-  Package package = Package::open(options.model);
+  Package package = open_package(options.model, options.common);
   const std::vector<int32_t> tokens = read_tokens(options.tokens, package.manifest().program.vocab);
   if (tokens.empty()) throw Error(ExitCode::usage, "--tokens names no token; give at least one");
   if (options.decode_from > static_cast<int64_t>(tokens.size())) {

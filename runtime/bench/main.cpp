@@ -28,6 +28,9 @@ void add_common_options(CLI::App& app, CommonOptions& common) {
   app.add_option("--context", common.context, "rows of the KV states")->check(CLI::PositiveNumber);
   app.add_option("--accumulate", common.accumulate, "sums of matrix products")
       ->check(CLI::IsMember({"fp32", "fp16"}));
+  app.add_option("--precision", common.precision,
+                 "bits to read of weights of any precision, default the most that the file holds")
+      ->check(CLI::Range(pocket::kLeastWidth, pocket::kMostWidth));
   app.add_flag("--copy-weights", common.copy_weights,
                "copy weights to the device even where it could read the mapped file");
   app.add_flag("--no-tuned", common.no_tuned, "ignore what llmbench tune has stored");

@@ -49,6 +49,12 @@ EngineOptions with_tuned(EngineOptions options, const TunedFile& tuned) {
   return options;
 }
 
+Package open_package(const std::string& path, const CommonOptions& common) {
+  Package package = Package::open(path);
+  if (common.precision != 0) package.choose_precision(common.precision);
+  return package;
+}
+
 Session::Session(const CommonOptions& common, Package package, const EngineOptions& options)
     : device(instance, device_options(common)),
       tuned(open_tuned(common, device)),

@@ -20,6 +20,9 @@ TunedFile open_tuned(const CommonOptions&, const Device&);
 // The options with these rows.
 EngineOptions with_tuned(EngineOptions, const TunedFile&);
 
+// The model at --precision. Throws Error(usage) when the file does not hold it.
+Package open_package(const std::string& path, const CommonOptions&);
+
 // Instance, device and one engine on it.
 struct Session {
   Session(const CommonOptions&, Package, const EngineOptions&);

@@ -17,6 +17,7 @@ struct CommonOptions {
   int64_t chunk = 0;                 // --chunk, 0: the model's default
   int64_t context = 0;               // --context, 0: the model's default
   std::string accumulate = "fp32";   // --accumulate fp32|fp16
+  int32_t precision = 0;             // --precision, 0: the most bits that the file holds
   std::string limits_file;           // --limits FILE.json
   bool copy_weights = false;         // --copy-weights: never read them where the file is mapped
   bool no_tuned = false;             // --no-tuned: the table's rows, whatever was tuned

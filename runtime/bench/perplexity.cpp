@@ -72,7 +72,7 @@ std::vector<std::vector<int32_t>> make_windows(const PerplexityOptions& options,
 
 ExitCode perplexity(const PerplexityOptions& options) {
   check_writable(options.json);
-  Package package = Package::open(options.model);
+  Package package = open_package(options.model, options.common);
   const std::vector<std::vector<int32_t>> windows = make_windows(options, package);
   size_t longest = 0;
   int64_t predicted = 0;

@@ -227,6 +227,7 @@ nlohmann::json to_json(const Report& report) {
                          {"context", report.context},
                          {"chunk", report.chunk},
                          {"accumulate", report.options.common.accumulate},
+                         {"precision", report.options.common.precision},
                          {"limits_file", report.options.common.limits_file}};
   document["self_test"] = to_json(report.self_test);
   document["probes"] = to_json(report.peaks);

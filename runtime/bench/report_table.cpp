@@ -83,7 +83,11 @@ std::string to_table(const Report& report) {
                      device.at("driver").get<std::string>() + "\n";
   text += "model    " + report.environment.at("model").at("path").get<std::string>() +
           ", context " + std::to_string(report.context) + ", chunk " +
-          std::to_string(report.chunk) + "\n";
+          std::to_string(report.chunk);
+  if (report.options.common.precision != 0) {
+    text += ", read with " + std::to_string(report.options.common.precision) + " bits";
+  }
+  text += "\n";
   text += "check    self-test passed: " + std::to_string(report.self_test.entries.size()) +
           " kernels in use, worst error " + scientific(report.self_test.worst_error()) + "\n";
   text += priority_line(report.environment) + submissions_line(report);

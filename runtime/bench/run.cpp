@@ -95,8 +95,9 @@ void measure_cold_start(const RunOptions& options, const Instance& instance, Rep
   cold.cache_folder = "-";
   EngineOptions engine = engine_options(options.common);
   engine.message = {};  // the same is said again when the measured engine loads
-  report.cold =
-      Started(instance, cold, Package::open(options.model), with_tuned(engine, report.tuned)).start;
+  report.cold = Started(instance, cold, open_package(options.model, options.common),
+                        with_tuned(engine, report.tuned))
+                    .start;
 }
 
 void measure_model(const RunOptions& options, Package package, const Instance& instance,
@@ -128,7 +129,7 @@ ExitCode run(const RunOptions& asked) {
   RunOptions options = asked;
   check_writable(options.json);
   check_writable(options.csv);
-  Package package = Package::open(options.model);
+  Package package = open_package(options.model, options.common);
   settle_lengths(options, package.manifest().program);
 
   Report report;

@@ -11,7 +11,7 @@ namespace pocket::bench {
 
 ExitCode selftest(const SelfTestCommandOptions& options) {
   check_writable(options.json);
-  const Package package = Package::open(options.model);
+  const Package package = open_package(options.model, options.common);
   const Instance instance;
   Device device(instance, device_options(options.common));
   const TunedFile tuned = open_tuned(options.common, device);

@@ -52,7 +52,7 @@ std::string shape_text(const TuneShape& shape) {
 
 ExitCode tune(const TuneCommandOptions& options) {
   check_writable(options.json);
-  const Package package = Package::open(options.model);
+  const Package package = open_package(options.model, options.common);
   const Instance instance;
   Device device(instance, device_options(options.common));
   TuneOptions how;

@@ -57,14 +57,8 @@ uint64_t DispatchRunner::run(std::span<const Dispatch> dispatches, HostState& st
     std::optional<WeightRows> rows;
     return make_rope_table(table, context, [&](WeightId id) -> const WeightRows& {
       const Weight& weight = manifest_.weights.at(static_cast<size_t>(id));
-      std::vector<uint8_t> codes, pairs;
-      for (const Section& section : weight.sections) {
-        const auto part = bytes_(section);
-        const auto* first = reinterpret_cast<const uint8_t*>(part.data());
-        auto& whole = section.role == SectionRole::codes ? codes : pairs;
-        whole.insert(whole.end(), first, first + part.size());
-      }
-      rows.emplace(weight, std::move(codes), std::move(pairs));
+      rows.emplace(weight, join_sections(weight, SectionRole::codes, bytes_),
+                   join_sections(weight, SectionRole::scale, bytes_));
       return *rows;
     });
   };

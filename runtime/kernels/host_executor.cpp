@@ -20,14 +20,9 @@ struct HostExecutor::State {
     const auto found = weights.find(id);
     if (found != weights.end()) return found->second;
     const Weight& weight = manifest.weights.at(static_cast<size_t>(id));
-    std::vector<uint8_t> codes, pairs;
-    for (const Section& section : weight.sections) {
-      const auto part = bytes(section);
-      const auto* first = reinterpret_cast<const uint8_t*>(part.data());
-      auto& whole = section.role == SectionRole::codes ? codes : pairs;
-      whole.insert(whole.end(), first, first + part.size());
-    }
-    return weights.emplace(id, WeightRows(weight, std::move(codes), std::move(pairs)))
+    return weights
+        .emplace(id, WeightRows(weight, join_sections(weight, SectionRole::codes, bytes),
+                                join_sections(weight, SectionRole::scale, bytes)))
         .first->second;
   }
 

@@ -19,8 +19,6 @@ class HostExecutor {
     int64_t chunk = 64;     // rows of a step at most
     bool round_f16 = true;  // store f16 tensors and states as the device would
   };
-  using SectionBytes = std::function<std::span<const std::byte>(const Section&)>;
-
   // The manifest and the bytes must outlive the executor. Weights are joined at first use.
   HostExecutor(const Manifest&, SectionBytes, const Options&);
   HostExecutor(const Package&, const Options&);

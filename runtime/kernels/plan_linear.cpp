@@ -22,12 +22,13 @@ struct Matmul {
 
 bool products_in_half(const KernelContext& context, Encoding encoding) {
   return context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
-         encoding != Encoding::f32;
+         encoding != Encoding::f32 && encoding != Encoding::any;
 }
 
 std::string suffix(const KernelContext& context, const Matmul& m, const KernelConfig& config) {
   const Encoding encoding = weight(context, m.matrix).format.encoding;
   std::string text = std::string("_") + encoding_name(encoding);
+  if (encoding == Encoding::any) return text;  // one plain form, of one matrix
   if (m.up != kNone) text += "_gated";
   if (products_in_half(context, encoding)) text += "_half";
   if (config.texels) return text + "_tx";
@@ -40,7 +41,8 @@ std::string suffix(const KernelContext& context, const Matmul& m, const KernelCo
 bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRange& weights) {
   const auto row_bytes = static_cast<uint64_t>(m.x.width * (m.x.is_f16() != 0 ? 2 : 4));
   const uint64_t most = context.limits.max_texels;
-  return !products_in_half(context, weight(context, m.matrix).format.encoding) &&
+  const Encoding encoding = weight(context, m.matrix).format.encoding;
+  return !products_in_half(context, encoding) && encoding != Encoding::any &&
          row_bytes % 16 == 0 && m.x.operand.bytes / 16 <= most &&
          weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most;
 }
@@ -48,7 +50,8 @@ bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRang
 Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRange& range,
                     const std::string& label) {
   const WeightFormat& format = weight(context, m.matrix).format;
-  const bool codes4 = format.pair_bytes() != 0;
+  const bool codes4 = format.four_bit();
+  const bool planes = format.encoding == Encoding::any;
   const bool gated = m.up != kNone;
   const int64_t tokens = m.x.rows;
   const Kernel kernel = tokens == 1 ? Kernel::gemv : Kernel::gemm;
@@ -72,7 +75,7 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
 
   Dispatch d;
   d.shader = kernel_name(kernel) + suffix(context, m, config);
-  const int64_t unit_bytes = 16;
+  const int64_t unit_bytes = planes ? 4 : 16;
   d.specialization = {config.lanes * config.splits,
                       config.lanes,
                       config.rows,
@@ -85,7 +88,8 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       static_cast<uint32_t>(m.activation),
                       format.columns % 4 == 0 ? 1u : 0u,
                       broadcast_lanes(context.limits)};
-  if (kernel == Kernel::gemv) d.specialization.push_back(config.splits);
+  if (kernel == Kernel::gemv || planes) d.specialization.push_back(config.splits);
+  if (planes) d.specialization.push_back(static_cast<uint32_t>(format.width));
   d.operands = {step_record(), m.x.operand,     weights.codes,
                 bias.operand,  combine.operand, out.operand};
   WeightRange up;
@@ -96,6 +100,11 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   }
   if (codes4) d.operands.push_back(weights.pairs);
   if (codes4 && gated) d.operands.push_back(up.pairs);
+  if (planes) {
+    d.operands.insert(d.operands.end(), weights.planes.begin(), weights.planes.end());
+    d.operands.resize(static_cast<size_t>(6 + kMostWidth - 1), unused());
+    d.operands.push_back(weights.pairs);
+  }
   if (config.texels) {
     d.operands[1].texel_words = d.operands[2].texel_words = 4;
     if (gated) d.operands[6].texel_words = 4;
@@ -113,7 +122,7 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       bias.base,
                       up_bias.base,
                       weights.pairs_base,
-                      up.pairs_base,
+                      planes ? weights.planes_base : up.pairs_base,
                       combine.base};
   d.groups = {groups_for(range.rows, int64_t{config.lanes} * config.rows),
               groups_for(tokens, config.tokens), 1};
@@ -175,11 +184,11 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   const WeightFormat& gate = weight(context, m.matrix).format;
   const WeightFormat& up = weight(context, m.up).format;
   const uint32_t bindings = gate.pair_bytes() != 0 ? 10 : 8;  // of one dispatch for both
-  if (gate.encoding == up.encoding && gate.group == up.group &&
+  if (gate.encoding == up.encoding && gate.group == up.group && gate.encoding != Encoding::any &&
       context.limits.max_storage_buffers >= bindings) {
     return plan_ranges(context, m, o.name);
   }
-  // Two encodings, or too few bindings for two matrices: the gate goes through scratch.
+  // Two encodings, planes, or too few bindings for two matrices: the gate goes through scratch.
   View gate_out;
   gate_out.operand.kind = Operand::Kind::scratch;
   gate_out.operand.bytes = static_cast<uint64_t>(4 * m.out.rows * m.out.width);

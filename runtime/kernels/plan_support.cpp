@@ -16,15 +16,15 @@ namespace {
                                     std::to_string(limit) + "; " + advice);
 }
 
-const Section* find_section(const Weight& weight, SectionRole role, int64_t row) {
+const Section* find_section(const Weight& weight, SectionKind kind, int64_t row) {
   for (const Section& s : weight.sections) {
-    if (s.role == role && row >= s.first_row && row < s.first_row + s.rows) return &s;
+    if (s.kind() == kind && row >= s.first_row && row < s.first_row + s.rows) return &s;
   }
   return nullptr;
 }
 
-const Section& section_of(const Weight& weight, SectionRole role, int64_t row) {
-  const Section* section = find_section(weight, role, row);
+const Section& section_of(const Weight& weight, SectionKind kind, int64_t row) {
+  const Section* section = find_section(weight, kind, row);
   if (section == nullptr) {
     throw Error(ExitCode::bad_input, "weight '" + weight.name + "' has no section for row " +
                                          std::to_string(row) + "; convert the model again");
@@ -168,7 +168,7 @@ Window window(const KernelContext& context, const View& v, int64_t first, int64_
 Window vector_window(const KernelContext& context, WeightId id, int64_t first, int64_t count) {
   if (id == kNone) return {unused(), 0};
   const Weight& w = weight(context, id);
-  const Section& section = section_of(w, SectionRole::codes, 0);
+  const Section& section = section_of(w, {SectionRole::codes}, 0);
   Operand whole;
   whole.kind = Operand::Kind::weight;
   whole.id = id;
@@ -194,11 +194,13 @@ std::vector<RowRange> row_ranges(const KernelContext& context, const std::vector
     const Weight& w = weight(context, id);
     total = w.format.rows;
     cuts.push_back(total);
-    const uint64_t pair_row = static_cast<uint64_t>(w.format.groups()) * 4;
+    const uint64_t pair_row = w.format.pair_row_bytes();
     const bool has_pairs = w.format.pair_bytes() != 0;
+    const bool planes = w.format.encoding == Encoding::any;
+    const uint64_t slack = context.limits.offset_alignment;
     uint64_t most = limit / w.format.code_row_bytes();
+    if (planes) most = limit > slack ? (limit - slack) / w.format.code_row_bytes() : 0;
     if (has_pairs) {
-      const uint64_t slack = context.limits.offset_alignment;
       most = std::min(most, limit > slack ? (limit - slack) / pair_row : 0);
     }
     const auto block = static_cast<uint64_t>(std::min(kBlockRows, total));
@@ -212,9 +214,9 @@ std::vector<RowRange> row_ranges(const KernelContext& context, const std::vector
                              ? total
                              : static_cast<int64_t>(most) / kBlockRows * kBlockRows;
     for (const Section& s : w.sections) {
-      if (s.role != SectionRole::codes && s.role != SectionRole::scale) continue;
+      if (!w.format.uses(s.kind())) continue;
       cuts.push_back(s.first_row);
-      if (s.role != SectionRole::codes) continue;
+      if (s.role == SectionRole::scale || s.role == SectionRole::lut) continue;
       for (int64_t row = s.first_row; row < s.first_row + s.rows; row += step) cuts.push_back(row);
     }
   }
@@ -235,8 +237,28 @@ WeightRange weight_range(const KernelContext& context, WeightId id, const RowRan
   const auto rows = static_cast<uint64_t>(range.rows);
   WeightRange result;
   uint64_t slack = 0;
-  const Section& codes = section_of(w, SectionRole::codes, range.first);
   const uint64_t row_bytes = w.format.code_row_bytes();
+  const uint64_t pair_row = w.format.pair_row_bytes();
+  if (w.format.encoding == Encoding::any) {
+    for (int32_t plane = 1; plane <= w.format.width; ++plane) {
+      const Section& bits = section_of(w, {SectionRole::plane, plane}, range.first);
+      const Operand operand =
+          section_range(context, id, bits, at(bits) * row_bytes, rows * row_bytes, &slack);
+      const uint32_t base = u32(static_cast<int64_t>(slack / 4));
+      // Kinds may be cut at other rows in a file that another program wrote.
+      if (plane > 1 && base != result.planes_base) {
+        throw Error(ExitCode::bad_input, "the planes of weight '" + w.name +
+                                             "' are cut at different rows; convert the model again");
+      }
+      result.planes_base = base;
+      (plane == 1 ? result.codes : result.planes.emplace_back()) = operand;
+    }
+    const Section& table = section_of(w, {SectionRole::lut, w.format.width}, range.first);
+    result.pairs = section_range(context, id, table, at(table) * pair_row, rows * pair_row, &slack);
+    result.pairs_base = u32(static_cast<int64_t>(slack / 4));
+    return result;
+  }
+  const Section& codes = section_of(w, {SectionRole::codes}, range.first);
   result.codes = section_range(context, id, codes, at(codes) * row_bytes, rows * row_bytes, &slack);
   if (slack != 0) {
     throw Error(ExitCode::device, "rows of weight '" + w.name + "' do not start at the device's " +
@@ -245,8 +267,7 @@ WeightRange weight_range(const KernelContext& context, WeightId id, const RowRan
   }
   result.pairs = unused();
   if (w.format.pair_bytes() != 0) {
-    const Section& pairs = section_of(w, SectionRole::scale, range.first);
-    const uint64_t pair_row = static_cast<uint64_t>(w.format.groups()) * 4;
+    const Section& pairs = section_of(w, {SectionRole::scale}, range.first);
     result.pairs = section_range(context, id, pairs, at(pairs) * pair_row, rows * pair_row, &slack);
     result.pairs_base = u32(static_cast<int64_t>(slack / 4));
   }

@@ -54,6 +54,9 @@ struct WeightRange {
   Operand codes;
   Operand pairs;            // unused() when the encoding has none
   uint32_t pairs_base = 0;  // word of the pairs where the range starts
+  // Any precision: codes are the first plane in use, these the others, pairs the table.
+  std::vector<Operand> planes = {};
+  uint32_t planes_base = 0;  // word of each plane where the range starts
 };
 WeightRange weight_range(const KernelContext&, WeightId, const RowRange&);
 

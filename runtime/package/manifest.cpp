@@ -22,12 +22,22 @@ std::string hash_text(uint64_t hash) {
 
 const char* section_dtype(const WeightFormat& format, SectionRole role) {
   if (role == SectionRole::scale) return "f16x2";
+  if (role == SectionRole::plane) return "u1";
+  if (role == SectionRole::lut) return "f16";
   return format.encoding == Encoding::f32 ? "f32" : format.encoding == Encoding::f16 ? "f16" : "u4";
 }
 
-uint64_t row_bytes(const WeightFormat& format, SectionRole role) {
-  return role == SectionRole::codes ? format.code_row_bytes()
-                                    : static_cast<uint64_t>(format.groups()) * 4;
+bool holds_any_precision(const Manifest& manifest) {
+  return std::any_of(manifest.weights.begin(), manifest.weights.end(), [](const Weight& weight) {
+    return weight.format.encoding == Encoding::any;
+  });
+}
+
+std::vector<std::string> features_of(const Manifest& manifest) {
+  std::vector<std::string> used = required_features(manifest.program);
+  if (holds_any_precision(manifest)) used.push_back("any_precision");
+  std::sort(used.begin(), used.end());
+  return used;
 }
 
 json weight_to_json(const Weight& weight) {
@@ -35,6 +45,9 @@ json weight_to_json(const Weight& weight) {
               {"shape", weight.shape},
               {"encoding", encoding_name(weight.format.encoding)}};
   if (weight.format.group != 0) out["group"] = weight.format.group;
+  for (int32_t width = kLeastWidth; width <= kMostWidth; ++width) {
+    if (weight.format.has_width(width)) out["bits"].push_back(width);
+  }
   out["sections"] = json::array();
   for (const Section& section : weight.sections) {
     out["sections"].push_back({{"role", section_role_name(section.role)},
@@ -45,12 +58,13 @@ json weight_to_json(const Weight& weight) {
                                {"bytes", section.bytes},
                                {"first_row", section.first_row},
                                {"rows", section.rows}});
+    if (section.bits != 0) out["sections"].back()["bits"] = section.bits;
   }
   return out;
 }
 
 Weight weight_from_json(const JsonView& in) {
-  in.keys({"name", "shape", "encoding", "group", "sections"});
+  in.keys({"name", "shape", "encoding", "group", "bits", "sections"});
   Weight weight;
   weight.name = in["name"].text();
   for (const JsonView& extent : in["shape"].list()) {
@@ -58,16 +72,24 @@ Weight weight_from_json(const JsonView& in) {
   }
   if (weight.shape.empty() || weight.shape.size() > 2) in.fail("must have one or two dimensions");
   WeightFormat& format = weight.format;
-  format.encoding = in["encoding"].one_of(encoding_name, Encoding::m0e4);
+  format.encoding = in["encoding"].one_of(encoding_name, Encoding::any);
   format.rows = weight.shape.size() == 2 ? weight.shape[0] : 1;
   format.columns = weight.shape.back();
   if (in.has("group")) format.group = in["group"].integer(0, 256);
+  if (in.has("bits")) {
+    for (const JsonView& item : in["bits"].list()) {
+      const int32_t width = item.integer32(format.width + 1, kMostWidth);  // ascending
+      format.widths |= 1u << width;
+      format.width = width;
+    }
+  }
   if (weight.shape.size() == 1 && format.encoding != Encoding::f32) in.fail("is a vector, so f32");
   check_format(format, weight.name);
   for (const JsonView& item : in["sections"].list()) {
-    item.keys({"role", "dtype", "layout", "shard", "offset", "bytes", "first_row", "rows"});
+    item.keys({"role", "bits", "dtype", "layout", "shard", "offset", "bytes", "first_row", "rows"});
     Section section;
-    section.role = item["role"].one_of(section_role_name, SectionRole::scale);
+    section.role = item["role"].one_of(section_role_name, SectionRole::lut);
+    if (item.has("bits")) section.bits = item["bits"].integer32(1, kMostWidth);
     if (item["dtype"].text() != section_dtype(format, section.role)) {
       item["dtype"].fail(std::string("must be ") + section_dtype(format, section.role));
     }
@@ -86,14 +108,20 @@ Weight weight_from_json(const JsonView& in) {
   throw Error(ExitCode::bad_input, where + " " + what + ": the file is damaged, convert it again.");
 }
 
-// The sections of each role cover the rows in order, each once, with exactly their bytes.
+// The sections of each kind cover the rows in order, each once, with exactly their bytes.
 void check_sections(const Weight& weight, const std::vector<Shard>& shards) {
   const std::string where = "Weight '" + weight.name + "'";
-  for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
-    const uint64_t bytes_of_row = row_bytes(weight.format, role);
+  const std::vector<SectionKind> kinds = weight.format.section_kinds();
+  for (const Section& section : weight.sections) {
+    if (std::find(kinds.begin(), kinds.end(), section.kind()) != kinds.end()) continue;
+    fail(where, std::string("has a bad section of role ") + section_role_name(section.role) +
+                    " at row " + std::to_string(section.first_row));
+  }
+  for (const SectionKind kind : kinds) {
+    const uint64_t bytes_of_row = weight.format.row_bytes(kind);
     int64_t next_row = 0;
     for (const Section& section : weight.sections) {
-      if (section.role != role) continue;
+      if (section.kind() != kind) continue;
       if (static_cast<size_t>(section.shard) >= shards.size()) fail(where, "names a missing shard");
       const uint64_t end = checked_add(section.offset, section.bytes, "a section");
       if (section.first_row != next_row || section.first_row % kBlockRows != 0 ||
@@ -101,13 +129,13 @@ void check_sections(const Weight& weight, const std::vector<Shard>& shards) {
           section.bytes != checked_mul(static_cast<uint64_t>(section.rows), bytes_of_row) ||
           section.bytes == 0 || section.offset % kTensorAlignment != 0 ||
           end > shards[static_cast<size_t>(section.shard)].bytes) {
-        fail(where, std::string("has a bad section of role ") + section_role_name(role) +
+        fail(where, std::string("has a bad section of role ") + section_role_name(kind.role) +
                         " at row " + std::to_string(section.first_row));
       }
       next_row += section.rows;
     }
-    if (next_row != (bytes_of_row == 0 ? 0 : weight.format.rows)) {
-      fail(where, std::string("lacks rows of role ") + section_role_name(role));
+    if (next_row != weight.format.rows) {
+      fail(where, std::string("lacks rows of role ") + section_role_name(kind.role));
     }
   }
 }
@@ -155,7 +183,7 @@ std::vector<int32_t> token_ids(const JsonView& in) {
 
 json to_json(const Manifest& manifest) {
   json out = {{"format", "pocketformer"},
-              {"requires", required_features(manifest.program)},
+              {"requires", features_of(manifest)},
               {"program", program_to_json(manifest.program)},
               {"weights", json::array()},
               {"shards", json::array()}};
@@ -210,7 +238,7 @@ Manifest manifest_from_json(const json& value) {
   }
   check_overlaps(manifest);
   verify(manifest.program, shapes);
-  manifest.required_features = required_features(manifest.program);
+  manifest.required_features = features_of(manifest);
   const JsonView generation = in["generation"];
   generation.keys({"bos_ids", "eos_ids"});
   manifest.generation.bos_ids = token_ids(generation["bos_ids"]);

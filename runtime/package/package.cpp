@@ -200,15 +200,32 @@ void Package::drop_pages(size_t index) const {
   if (begin < end) madvise(state_->map + begin, end - begin, MADV_DONTNEED);
 }
 
-std::vector<uint8_t> Package::gather(const Weight& weight, SectionRole role) const {
-  std::vector<uint8_t> bytes;
-  for (const Section& one : weight.sections) {
-    if (one.role != role) continue;
-    const auto part = section(one);
-    const auto* begin = reinterpret_cast<const uint8_t*>(part.data());
-    bytes.insert(bytes.end(), begin, begin + part.size());
+void Package::choose_precision(int32_t bits) {
+  size_t chosen = 0;
+  for (const Weight& weight : state_->manifest.weights) {
+    if (weight.format.encoding != Encoding::any) continue;
+    ++chosen;
+    if (weight.format.has_width(bits)) continue;
+    std::string held;
+    for (int32_t width = kLeastWidth; width <= kMostWidth; ++width) {
+      if (weight.format.has_width(width)) held += (held.empty() ? "" : ", ") + std::to_string(width);
+    }
+    throw Error(ExitCode::usage, "A precision of " + std::to_string(bits) +
+                                     " bits is not in the model " + path() + ", which holds " +
+                                     held + ": choose one of these.");
   }
-  return bytes;
+  if (chosen == 0) {
+    throw Error(ExitCode::usage, "A precision of " + std::to_string(bits) +
+                                     " bits cannot be chosen because the model " + path() +
+                                     " has one precision: convert it with --weights any.");
+  }
+  for (Weight& weight : state_->manifest.weights) {
+    if (weight.format.encoding == Encoding::any) weight.format.width = bits;
+  }
+}
+
+std::vector<uint8_t> Package::gather(const Weight& weight, SectionRole role) const {
+  return join_sections(weight, role, [this](const Section& one) { return section(one); });
 }
 
 }  // namespace pocket

@@ -71,7 +71,12 @@ class Package {
   void verify_shard(size_t index) const;  // Throws Error(bad_input) on a hash mismatch.
   void drop_pages(size_t shard) const;    // tells the system that the pages may go
 
-  // Joins the sections of a role; the references and tests use it (copies).
+  // The bits that every weight of any precision is read with from now on; until then the most that
+  // it holds. Throws Error(usage) when one does not hold them, or none of the file is of any
+  // precision.
+  void choose_precision(int32_t bits);
+
+  // join_sections() of this file; the references and tests use it (copies).
   std::vector<uint8_t> gather(const Weight&, SectionRole) const;
 
  private:

@@ -1,6 +1,7 @@
 #include "runtime/package/weight.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -12,6 +13,8 @@ namespace {
 
 constexpr int64_t kUnitBytes = 16;
 constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
+
+int64_t unit_bytes(Encoding encoding) { return encoding == Encoding::any ? 4 : kUnitBytes; }
 
 int64_t unit_weights(Encoding encoding) {
   return encoding == Encoding::f32 ? 4 : encoding == Encoding::f16 ? 8 : 32;
@@ -26,7 +29,8 @@ int64_t rows_of_block(const WeightFormat& format, int64_t row) {
 size_t unit_offset(const WeightFormat& format, int64_t row, int64_t unit) {
   const auto row_bytes = static_cast<int64_t>(format.code_row_bytes());
   return static_cast<size_t>(row / kBlockRows * kBlockRows * row_bytes +
-                             (unit * rows_of_block(format, row) + row % kBlockRows) * kUnitBytes);
+                             (unit * rows_of_block(format, row) + row % kBlockRows) *
+                                 unit_bytes(format.encoding));
 }
 
 size_t pair_offset(const WeightFormat& format, int64_t row, int64_t group) {
@@ -50,12 +54,15 @@ const char* encoding_name(Encoding encoding) {
       return "int4";
     case Encoding::m0e4:
       return "m0e4";
+    case Encoding::any:
+      return "any";
   }
   return "?";
 }
 
 const char* section_role_name(SectionRole role) {
-  return role == SectionRole::codes ? "codes" : "scale";
+  constexpr std::array kNames = {"codes", "scale", "plane", "lut"};
+  return kNames.at(static_cast<size_t>(role));
 }
 
 void check_format(const WeightFormat& format, const std::string& name) {
@@ -70,6 +77,16 @@ void check_format(const WeightFormat& format, const std::string& name) {
                     " with groups of " + std::to_string(format.group) +
                     " is not supported: groups hold 32 to 256 weights in steps of 32.");
   }
+  constexpr uint32_t kAllWidths = (2u << kMostWidth) - (1u << kLeastWidth);
+  const bool widths_fit = format.encoding == Encoding::any
+                              ? (format.widths & ~kAllWidths) == 0 && format.has_width(format.width)
+                              : format.widths == 0 && format.width == 0;
+  if (!widths_fit) {
+    throw Error(ExitCode::bad_input, "Weight '" + name + "' as " + encoding_name(format.encoding) +
+                                         " with codes of " + std::to_string(format.width) +
+                                         " bits is not supported: codes of any precision have 2 to "
+                                         "8 bits, other encodings say none.");
+  }
 }
 
 int64_t WeightFormat::padded_columns() const {
@@ -79,16 +96,49 @@ int64_t WeightFormat::padded_columns() const {
 int64_t WeightFormat::groups() const { return four_bit() ? padded_columns() / group : 0; }
 
 uint64_t WeightFormat::code_row_bytes() const {
-  return static_cast<uint64_t>(padded_columns() / unit_weights(encoding) * kUnitBytes);
+  return static_cast<uint64_t>(padded_columns() / unit_weights(encoding) * unit_bytes(encoding));
 }
 
 uint64_t WeightFormat::code_bytes() const {
-  return checked_mul(static_cast<uint64_t>(rows), code_row_bytes(), "a weight's size");
+  const auto planes = static_cast<uint64_t>(encoding == Encoding::any ? width : 1);
+  return checked_mul(static_cast<uint64_t>(rows), planes * code_row_bytes(), "a weight's size");
+}
+
+uint64_t WeightFormat::pair_row_bytes() const {
+  return encoding == Encoding::any ? uint64_t{2} << width : static_cast<uint64_t>(groups()) * 4;
 }
 
 uint64_t WeightFormat::pair_bytes() const {
-  return checked_mul(static_cast<uint64_t>(rows), static_cast<uint64_t>(groups()) * 4,
-                     "a weight's size");
+  return checked_mul(static_cast<uint64_t>(rows), pair_row_bytes(), "a weight's size");
+}
+
+std::vector<SectionKind> WeightFormat::section_kinds() const {
+  if (four_bit()) return {{SectionRole::codes, 0}, {SectionRole::scale, 0}};
+  if (encoding != Encoding::any) return {{SectionRole::codes, 0}};
+  std::vector<SectionKind> kinds;
+  for (int32_t bits = 1; widths >> bits != 0; ++bits) {
+    kinds.push_back({SectionRole::plane, bits});
+  }
+  for (int32_t bits = kLeastWidth; bits <= kMostWidth; ++bits) {
+    if (has_width(bits)) kinds.push_back({SectionRole::lut, bits});
+  }
+  return kinds;
+}
+
+uint64_t WeightFormat::row_bytes(SectionKind kind) const {
+  if (kind.role == SectionRole::lut) return uint64_t{2} << kind.bits;
+  return kind.role == SectionRole::scale ? pair_row_bytes() : code_row_bytes();
+}
+
+uint64_t WeightFormat::stored_bytes() const {
+  uint64_t row = 0;
+  for (const SectionKind kind : section_kinds()) row += row_bytes(kind);
+  return checked_mul(static_cast<uint64_t>(rows), row, "a weight's size");
+}
+
+bool WeightFormat::uses(SectionKind kind) const {
+  if (kind.role == SectionRole::plane) return kind.bits <= width;
+  return kind.role != SectionRole::lut || kind.bits == width;
 }
 
 std::vector<uint8_t> pack_float(const WeightFormat& format, const float* values) {
@@ -133,8 +183,63 @@ std::vector<uint8_t> pack_pairs(const WeightFormat& format, const uint32_t* pair
   return packed;
 }
 
+std::vector<uint8_t> pack_plane(const WeightFormat& format, const uint8_t* codes, int32_t plane) {
+  std::vector<uint8_t> packed(static_cast<size_t>(format.rows) * format.code_row_bytes());
+  const int shift = format.width - plane;
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const uint8_t* in = codes + row * format.columns;
+    for (int64_t first = 0; first < format.columns; first += 32) {
+      uint32_t word = 0;
+      for (int64_t i = 0; i < 32 && first + i < format.columns; ++i) {
+        word |= (uint32_t{in[first + i]} >> shift & 1u) << i;
+      }
+      std::memcpy(packed.data() + unit_offset(format, row, first / 32), &word, 4);
+    }
+  }
+  return packed;
+}
+
+std::vector<uint8_t> join_sections(const Weight& weight, SectionRole role,
+                                   const SectionBytes& bytes) {
+  std::vector<uint8_t> joined;
+  for (const SectionKind kind : weight.format.section_kinds()) {
+    const bool second = kind.role == SectionRole::scale || kind.role == SectionRole::lut;
+    if (second != (role == SectionRole::scale) || !weight.format.uses(kind)) continue;
+    for (const Section& section : weight.sections) {
+      if (section.kind() != kind) continue;
+      const auto part = bytes(section);
+      const auto* begin = reinterpret_cast<const uint8_t*>(part.data());
+      joined.insert(joined.end(), begin, begin + part.size());
+    }
+  }
+  return joined;
+}
+
+namespace {
+
+void unpack_planes(const WeightFormat& format, const uint8_t* planes, const uint8_t* table,
+                   int64_t row, float* out) {
+  const size_t plane_bytes = static_cast<size_t>(format.rows) * format.code_row_bytes();
+  const uint8_t* values = table + static_cast<size_t>(row) * format.pair_row_bytes();
+  for (int64_t column = 0; column < format.columns; ++column) {
+    const uint8_t* at = planes + unit_offset(format, row, column / 32);
+    size_t code = 0;
+    for (int32_t plane = 0; plane < format.width; ++plane, at += plane_bytes) {
+      uint32_t word;
+      std::memcpy(&word, at, 4);
+      code = code << 1 | (word >> (column % 32) & 1u);
+    }
+    uint16_t half;
+    std::memcpy(&half, values + 2 * code, 2);
+    out[column] = half_to_float(half);
+  }
+}
+
+}  // namespace
+
 void unpack_row(const WeightFormat& format, const uint8_t* codes, const uint8_t* pairs, int64_t row,
                 float* out) {
+  if (format.encoding == Encoding::any) return unpack_planes(format, codes, pairs, row, out);
   const int64_t unit = unit_weights(format.encoding);
   for (int64_t column = 0; column < format.columns; ++column) {
     const uint8_t* at = codes + unit_offset(format, row, column / unit);

@@ -19,30 +19,59 @@
 //            stored per block as [group][row] : byte(n, g) = 32*(n/32)*groups*4 + (g*R + n mod
 //            32)*4 m0e4: x = S*y + B.    int4: S = scale, B = integer zero point z: x = S*(16(y-1)
 //            - z).
+//   any   codes of several widths in one weight: the code of b bits is the first b bits of every
+//         longer one. K is padded with zero bits to a multiple of 32.
+//     plane  one section per bit, most significant first ("bits" counts them from 1): a unit is a
+//            u32 of 32 weights, weight 32u + i in bit i. b bits read planes 1 to b.
+//     lut    one section per stored width w ("bits" is w): f16 [rows, 2^w], the value of each code.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace pocket {
 
-enum class Encoding : uint8_t { f32, f16, int4, m0e4 };
+enum class Encoding : uint8_t { f32, f16, int4, m0e4, any };
 const char* encoding_name(Encoding);
 
 inline constexpr int64_t kBlockRows = 32;
+inline constexpr int32_t kLeastWidth = 2, kMostWidth = 8;  // bits of a code of `any`
+
+enum class SectionRole : uint8_t { codes, scale, plane, lut };
+const char* section_role_name(SectionRole);
+
+// Sections of one kind hold all rows of a weight, in order.
+struct SectionKind {
+  SectionRole role = SectionRole::codes;
+  int32_t bits = 0;  // plane: which, from 1; lut: the width; else 0
+  auto operator<=>(const SectionKind&) const = default;
+};
 
 // Shape and encoding of one weight. A vector is [1, K].
 struct WeightFormat {
   Encoding encoding = Encoding::f32;
   int64_t rows = 0, columns = 0;
   int64_t group = 0;  // weights per (S, B) pair: multiple of 32, 4-bit encodings only
+  uint32_t widths = 0;  // `any` only: bit w is set when codes of w bits have a table
+  int32_t width = 0;    // `any` only: bits in use, one of the widths; a writer takes the largest
 
   int64_t padded_columns() const;
   int64_t groups() const;           // per row
-  uint64_t code_row_bytes() const;  // bytes of one row in the codes section
-  uint64_t code_bytes() const;      // whole codes section
-  uint64_t pair_bytes() const;      // whole scale section, 0 when there is none
+  uint64_t code_row_bytes() const;  // bytes of one row in the codes section, or in one plane
+  uint64_t code_bytes() const;      // whole codes section, or the planes in use
+  uint64_t pair_row_bytes() const;  // of one row in the scale section, or the table in use
+  uint64_t pair_bytes() const;      // whole scale section or table, 0 when there is none
+  std::vector<SectionKind> section_kinds() const;  // that a file holds, in order
+  uint64_t row_bytes(SectionKind) const;           // of one row in a section of the kind
+  uint64_t stored_bytes() const;                   // of all sections
+  bool uses(SectionKind) const;                    // false for the bits and tables of other widths
+  bool has_width(int32_t bits) const {
+    return bits >= kLeastWidth && bits <= kMostWidth && (widths >> bits & 1u) != 0;
+  }
   bool four_bit() const { return encoding == Encoding::int4 || encoding == Encoding::m0e4; }
 };
 
@@ -50,18 +79,17 @@ struct WeightFormat {
 // relies on it.
 void check_format(const WeightFormat&, const std::string& name);
 
-enum class SectionRole : uint8_t { codes, scale };
-const char* section_role_name(SectionRole);
-
 // A run of rows of one role, contiguous in one shard. first_row is a multiple of kBlockRows, rows
-// is too unless it ends the weight. A weight of more than 128 MiB has several sections a role; both
-// roles are cut at the same rows.
+// is too unless it ends the weight. A weight of more than 128 MiB has several sections a kind; all
+// kinds are cut at the same rows.
 struct Section {
   SectionRole role = SectionRole::codes;
+  int32_t bits = 0;  // of SectionKind
   int32_t shard = 0;
   uint64_t offset = 0;  // bytes from the shard's start, 256-aligned
   uint64_t bytes = 0;
   int64_t first_row = 0, rows = 0;
+  SectionKind kind() const { return {role, bits}; }
 };
 
 struct Weight {
@@ -78,8 +106,15 @@ struct Weight {
 std::vector<uint8_t> pack_float(const WeightFormat&, const float* values);
 std::vector<uint8_t> pack_codes(const WeightFormat&, const uint8_t* codes);
 std::vector<uint8_t> pack_pairs(const WeightFormat&, const uint32_t* pairs);
+// Plane `plane` (1: most significant) of codes [rows, columns] of `width` bits each.
+std::vector<uint8_t> pack_plane(const WeightFormat&, const uint8_t* codes, int32_t plane);
 
-// The host oracle: row `row` as floats, `columns` values. `codes` and `pairs` are whole sections.
+// Joins what the width in use reads of a weight: role `codes` gives the codes, or the planes one
+// after another; role `scale` the pairs, or the table.
+using SectionBytes = std::function<std::span<const std::byte>(const Section&)>;
+std::vector<uint8_t> join_sections(const Weight&, SectionRole, const SectionBytes&);
+
+// The host oracle: row `row` as floats, `columns` values. `codes` and `pairs` are joined sections.
 void unpack_row(const WeightFormat&, const uint8_t* codes, const uint8_t* pairs, int64_t row,
                 float* out);
 

@@ -2,7 +2,7 @@
 // pairs, so that it can store packed f16) and TOKENS activation rows, and walks the columns in
 // rounds of 32. Packed weights are decoded in registers.
 //
-// Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4; GATED for two matrices;
+// Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4, ENCODING_ANY; GATED for two matrices;
 // SUBGROUP: lanes load distinct activations and hand them round, else every lane loads them all;
 // HALF: products and their sums over one round in f16, totals in f32. TEXELS, with SUBGROUP:
 // activations, codes and pairs are read as texels, values are handed round by shuffle, and a round
@@ -12,6 +12,10 @@
 // 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
 // rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
+//
+// Any precision (plain form only): the codes are planes of bits, most significant first, and index
+// a table of the row. Four codes at a time: a nibble of each plane is spread to the low bits of four
+// bytes by one multiplication.
 #extension GL_EXT_control_flow_attributes : require
 #ifdef HALF
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
@@ -47,7 +51,20 @@ layout(std430, binding = 1) readonly buffer X1 { uint x1[]; };
 layout(std430, binding = 1) readonly buffer X2 { uvec2 x2[]; };
 #endif
 QUADS(1, X4, x4)
+#ifdef ENCODING_ANY
+layout(constant_id = 13) const uint BITS = 4u;  // planes in use, 2 to 8
+layout(std430, binding = 2) readonly buffer Plane1 { uint plane1[]; };
+layout(std430, binding = 6) readonly buffer Plane2 { uint plane2[]; };
+layout(std430, binding = 7) readonly buffer Plane3 { uint plane3[]; };
+layout(std430, binding = 8) readonly buffer Plane4 { uint plane4[]; };
+layout(std430, binding = 9) readonly buffer Plane5 { uint plane5[]; };
+layout(std430, binding = 10) readonly buffer Plane6 { uint plane6[]; };
+layout(std430, binding = 11) readonly buffer Plane7 { uint plane7[]; };
+layout(std430, binding = 12) readonly buffer Plane8 { uint plane8[]; };
+layout(std430, binding = 13) readonly buffer Table { uint table_words[]; };
+#else
 QUADS(2, Codes, codes)
+#endif
 layout(std430, binding = 3) readonly buffer Bias { uint bias_words[]; };
 layout(std430, binding = 4) readonly buffer Combine { uint combine_words[]; };
 layout(std430, binding = 5) writeonly buffer Out { uint out_words[]; };
@@ -69,7 +86,7 @@ WORDS(6, Pairs, pairs)
 layout(push_constant) uniform Push {
   uint columns;        // K
   uint rows;           // weight rows of this range
-  uint units;          // 16-byte units of a weight row
+  uint units;          // 16-byte units of a weight row; words of a row of a plane
   uint groups;         // quantisation groups of a row
   uint group_rounds;   // rounds of 32 columns of a group
   uint tokens;         // activation rows, padding included
@@ -78,8 +95,8 @@ layout(push_constant) uniform Push {
   uint out_base;       // element of the output where this range's first row lies
   uint bias_base;      // element of the bias
   uint up_bias_base;
-  uint pairs_base;     // word of the pairs
-  uint up_pairs_base;
+  uint pairs_base;     // word of the pairs, or of the table
+  uint up_pairs_base;  // any precision: word of each plane
   uint combine_base;
 } push;
 
@@ -170,7 +187,12 @@ void locate_rows(uint first, uint lane) {
     uint block = n & ~31u;
     row_block[j] = block * units + (n & 31u);
     row_stride[j] = min(32u, push.rows - block);
+#ifdef ENCODING_ANY
+    row_block[j] += up_pairs_base;
+    row_pairs[j] = pairs_base + (n << (BITS - 1u));
+#else
     row_pairs[j] = block * groups + (n & 31u);
+#endif
   }
 }
 
@@ -237,7 +259,37 @@ vec4 own[TOKENS], own_high[TOKENS];
     unit[j] = QUAD(buffer, row_block[j] + min(u, units - 1u) * row_stride[j]); \
   }
 
-#if defined(TEXELS)
+#if defined(ENCODING_ANY)
+uint plane_words[8u * ROWS];  // of the round, by plane and row
+
+vec4 table_weights(uint j, uint slot) {
+  uint code = 0u;
+  for (uint p = 0u; p < BITS; ++p) {
+    code = (code << 1) | ((((plane_words[p * ROWS + j] >> (4u * slot)) & 15u) * 0x00204081u) & 0x01010101u);
+  }
+  uvec4 c = (uvec4(code) >> uvec4(0u, 8u, 16u, 24u)) & 255u;
+  uvec4 at = row_pairs[j] + (c >> 1);
+  return vec4(half_at(table_words[at.x], c.x), half_at(table_words[at.y], c.y),
+              half_at(table_words[at.z], c.z), half_at(table_words[at.w], c.w));
+}
+
+#define LOAD_PLANE(p, name)                                                              \
+  if (BITS > p) {                                                                        \
+    for (uint j = 0u; j < ROWS; ++j) {                                                   \
+      plane_words[p * ROWS + j] = name[row_block[j] + round * row_stride[j]];            \
+    }                                                                                    \
+  }
+#define ROUND(buffer, matrix)                                                            \
+  LOAD_PLANE(0u, plane1)                                                                 \
+  LOAD_PLANE(1u, plane2)                                                                 \
+  LOAD_PLANE(2u, plane3)                                                                 \
+  LOAD_PLANE(3u, plane4)                                                                 \
+  LOAD_PLANE(4u, plane5)                                                                 \
+  LOAD_PLANE(5u, plane6)                                                                 \
+  LOAD_PLANE(6u, plane7)                                                                 \
+  LOAD_PLANE(7u, plane8)                                                                 \
+  [[dont_unroll]] for (uint s = 0u; s < 8u; ++s) { SLOT(s, 0u, matrix, table_weights(j, s)) }
+#elif defined(TEXELS)
 // A loop keeps the code within the instruction cache, and its few live values in registers.
 #if defined(CODES4)
 #define UNITS_AHEAD(buffer) LOAD_UNITS(buffer, round)

@@ -70,6 +70,13 @@ TEST_CASE("options that make no sense are usage errors") {
   usage({"generate", path, "--tokens", "1", "--top-k", "257"}, "257");
   usage({"generate", path, "--tokens", "1", "--device", "no such device"}, "no such device");
   usage({"logits", path, "--tokens", "1,2", "--decode-from", "3"}, "--decode-from");
+  for (const char* command : {"run", "selftest", "tune"}) {
+    usage({command, path, "--precision", "3"}, "has one precision");
+  }
+  usage({"logits", path, "--tokens", "1", "--precision", "3"}, "has one precision");
+  usage({"generate", path, "--tokens", "1", "--precision", "3"}, "has one precision");
+  static const TinyFile any{TinyOptions{.encoding = Encoding::any}};
+  usage({"generate", any.path(), "--tokens", "1", "--precision", "5"}, "holds 2, 3, 4");
   usage({"run", path, "-p", "250", "-n", "10"}, "context");
   usage({"run", path, "-p", "5", "-n", "3", "--context", "7"}, "context");
   usage({"generate", path, "--tokens", "1", "-n", "2", "--json", "/nonexistent/x.json", "--quiet"},

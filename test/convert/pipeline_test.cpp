@@ -107,6 +107,52 @@ TEST_CASE("calibrated methods convert, are verified and reported, and leave noth
   CHECK(Package::open(path).manifest().provenance.at("method") == "awq+gptq");
 }
 
+TEST_CASE("any precision converts with and without a text, is verified and reported") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  nlohmann::json windows = nlohmann::json::array();
+  for (int64_t i = 0; i < 9; ++i) {
+    windows.push_back(nlohmann::json::array());
+    for (int64_t t = 0; t < 20; ++t) windows.back().push_back((i * 37 + t * t * 11 + t) % 90);
+  }
+  test::write_file(ids, windows.dump());
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2"}) {
+    for (const bool calibrated : {false, true}) {
+      INFO(name << (calibrated ? " calibrated" : ""));
+      std::vector<std::string> arguments = {test::model_folder(name), "-o", path, "--weights",
+                                            "any", "--bits", "5,3", "--verify", "--report",
+                                            report_path};
+      if (calibrated) arguments.insert(arguments.end(), {"--calibration", ids});
+      const auto result = llmconvert(arguments);
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      const Package package = Package::open(path);
+      CHECK(package.manifest().provenance.at("method") == "any");
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      CHECK(test::schema_errors("convert", report) == "");
+      size_t matrices = 0;
+      for (const auto& weight : report.at("weights")) {
+        const bool matrix = weight.at("role") == "matrix";
+        CHECK((weight.at("encoding") == "any") == matrix);
+        if (!matrix) continue;
+        ++matrices;
+        const auto& quantisation = weight.at("quantisation");
+        CHECK(quantisation.at("method") == "any");
+        CHECK(quantisation.at("output_error").is_null() != calibrated);
+        if (calibrated) CHECK(quantisation.at("output_error").get<double>() < 0.02);
+        const int64_t rows = weight.at("shape")[0], columns = weight.at("shape")[1];
+        CHECK(weight.at("bytes") == rows * (5 * ((columns + 31) / 32 * 4) + 2 * (8 + 32)));
+      }
+      CHECK(matrices >= 6);
+      // A copy keeps every plane and table.
+      REQUIRE(llmconvert({path, "-o", folder / "copy.pocket", "--quiet"}).exit_code == 0);
+      CHECK(test::read_file(folder / "copy.pocket") == test::read_file(path));
+      CHECK(test::files_in(folder) == 4);  // ids, file, copy and report
+    }
+  }
+}
+
 TEST_CASE("options reach the file") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket";

@@ -8,10 +8,11 @@
 namespace pocket::test {
 namespace {
 
-double perplexity(const std::string& pocket) {
-  const std::string text = bench({"perplexity", pocket, "--text",
-                                  model_folder(kBundledModel) + "/heldout.txt", "--json", "-"});
-  return nlohmann::json::parse(text).at("perplexity").get<double>();
+double perplexity(const std::string& pocket, const std::vector<std::string>& options = {},
+                  const std::string& text = model_folder(kBundledModel) + "/heldout.txt") {
+  std::vector<std::string> arguments = {"perplexity", pocket, "--text", text, "--json", "-"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  return nlohmann::json::parse(bench(arguments)).at("perplexity").get<double>();
 }
 
 }  // namespace
@@ -29,6 +30,33 @@ TEST_CASE("perplexity of the bundled model: f16 equals PyTorch, m0e4 costs at mo
               f16, m0e4, 100 * (m0e4 / f16 - 1));
   CHECK(std::abs(f16 / torch - 1) < 2e-3);
   CHECK(m0e4 / f16 - 1 < 0.06);
+}
+
+TEST_CASE("any precision: one file, and the perplexity falls with the bits that a run reads") {
+  const TemporaryFolder folder;
+  const std::string pocket = folder / "any.pocket", text = folder / "text.txt";
+  const std::string all = read_file(model_folder(kBundledModel) + "/heldout.txt");
+  write_file(text, all.substr(0, 6000));
+  convert({model_folder(kBundledModel), "-o", pocket, "--weights", "any", "--bits", "4,3,2",
+           "--quiet"});
+  const nlohmann::json document = nlohmann::json::parse(bench({"inspect", pocket, "--json", "-"}));
+  int matrices = 0;
+  for (const nlohmann::json& weight : document.at("weights")) {
+    if (weight.at("encoding") != "any") continue;
+    ++matrices;
+    CHECK(weight.at("bits") == nlohmann::json({2, 3, 4}));
+    const int64_t rows = weight.at("rows").get<int64_t>();
+    const int64_t padded = (weight.at("columns").get<int64_t>() + 31) / 32 * 32;
+    CHECK(weight.at("bytes").get<int64_t>() == rows * (4 * padded / 8 + 2 * (4 + 8 + 16)));
+  }
+  CHECK(matrices > 0);
+  const double four = perplexity(pocket, {"--precision", "4"}, text);
+  const double three = perplexity(pocket, {"--precision", "3"}, text);
+  const double two = perplexity(pocket, {"--precision", "2"}, text);
+  std::printf("any precision: perplexity %.2f at 4 bits, %.2f at 3, %.2f at 2\n", four, three, two);
+  CHECK(perplexity(pocket, {}, text) == four);
+  CHECK(four < three);
+  CHECK(three < two);
 }
 
 TEST_CASE("m0e4 file: weight sections are exactly codes and pairs, the rest is small") {

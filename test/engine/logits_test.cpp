@@ -14,7 +14,8 @@ struct Variant {
 
 std::vector<Variant> variants() {
   std::vector<Variant> list;
-  for (const Encoding encoding : {Encoding::f16, Encoding::int4, Encoding::m0e4}) {
+  for (const Encoding encoding :
+       {Encoding::f16, Encoding::int4, Encoding::m0e4, Encoding::any}) {
     TinyOptions llama;
     llama.encoding = encoding;
     list.push_back({"rms norm, grouped heads, rotary, gated", llama});
@@ -51,6 +52,25 @@ TEST_CASE("logits of all rows equal the host's") {
     CHECK(engine.position() == 29);
     CHECK(engine.length() == 29);
   }
+}
+
+TEST_CASE("a run at fewer bits equals the host's at these bits") {
+  TinyOptions options;
+  options.encoding = Encoding::any;
+  const std::string path = tiny_package(options);
+  const std::vector<int32_t> tokens = random_tokens(23);
+  std::vector<std::vector<float>> by_width;
+  for (const int32_t width : {2, 3, 4}) {
+    Package host_package = Package::open(path), package = Package::open(path);
+    host_package.choose_precision(width);
+    package.choose_precision(width);
+    const std::vector<float> want = HostExecutor(host_package, {}).append(tokens);
+    Engine engine(shared_device(), std::move(package), engine_options());
+    by_width.push_back(engine.logits(tokens, 16));
+    CHECK(row_distance(by_width.back(), want, 105) < kTolerance);
+  }
+  CHECK(row_distance(by_width[0], by_width[2], 105) > 10 * kTolerance);
+  CHECK(row_distance(by_width[1], by_width[2], 105) > 10 * kTolerance);
 }
 
 TEST_CASE("memory that the plan has given away may hold NaN") {

@@ -98,6 +98,51 @@ class Fixture {
     return static_cast<WeightId>(manifest.weights.size()) - 1;
   }
 
+  // Random codes of the largest of `widths`, read with `width` bits.
+  WeightId any_weight(int64_t rows, int64_t columns, uint32_t widths, int32_t width,
+                      int64_t section_rows = 0) {
+    Weight w;
+    w.name = "w" + std::to_string(manifest.weights.size());
+    w.shape = {rows, columns};
+    w.format = {Encoding::any, rows, columns, 0, widths, 0};
+    while (widths >> (w.format.width + 1) != 0) ++w.format.width;
+    std::vector<uint8_t> codes(static_cast<size_t>(rows * columns));
+    const uint32_t largest = 255u >> (8 - w.format.width);
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random() & largest);
+    const float size = 2.0f / std::sqrt(static_cast<float>(columns));
+    const int64_t step = section_rows == 0 ? rows : section_rows;
+    for (const SectionKind kind : w.format.section_kinds()) {
+      const size_t row_bytes = w.format.row_bytes(kind);
+      std::vector<uint8_t> whole(static_cast<size_t>(rows) * row_bytes);
+      if (kind.role == SectionRole::plane) whole = pack_plane(w.format, codes.data(), kind.bits);
+      for (size_t i = 0; kind.role == SectionRole::lut && i < whole.size(); i += 2) {
+        const uint16_t half = float_to_half(uniform(-size, size));
+        whole[i] = static_cast<uint8_t>(half & 255u);
+        whole[i + 1] = static_cast<uint8_t>(half >> 8);
+      }
+      for (int64_t row = 0; row < rows; row += step) {
+        Section s;
+        s.role = kind.role;
+        s.bits = kind.bits;
+        s.shard = static_cast<int32_t>(sections_.size());
+        s.first_row = row;
+        s.rows = std::min(step, rows - row);
+        const uint8_t* first = whole.data() + static_cast<size_t>(row) * row_bytes;
+        sections_.emplace_back(first, first + static_cast<size_t>(s.rows) * row_bytes);
+        s.bytes = sections_.back().size();
+        w.sections.push_back(s);
+      }
+    }
+    w.format.width = width;
+    const SectionBytes bytes = [this](const Section& s) { return section_bytes(s); };
+    rows_.emplace(static_cast<WeightId>(manifest.weights.size()),
+                  WeightRows(w, join_sections(w, SectionRole::codes, bytes),
+                             join_sections(w, SectionRole::scale, bytes)));
+    manifest.weights.push_back(w);
+    manifest.program.weights.push_back(w.name);
+    return static_cast<WeightId>(manifest.weights.size()) - 1;
+  }
+
   WeightId vector(int64_t columns, Encoding encoding = Encoding::f32) {
     const WeightId id = weight(1, columns, encoding);
     manifest.weights.back().shape = {columns};

@@ -23,7 +23,7 @@ SelftestResult run(const TinyOptions& model, const SelftestOptions& options) {
 
 TEST_CASE("the self-test passes on whole models of both styles") {
   for (const TinyStyle style : {TinyStyle::llama, TinyStyle::gpt2}) {
-    for (const Encoding encoding : {Encoding::f16, Encoding::m0e4}) {
+    for (const Encoding encoding : {Encoding::f16, Encoding::m0e4, Encoding::any}) {
       TinyOptions model;
       model.style = style;
       model.encoding = encoding;

@@ -1,5 +1,6 @@
 // The bytes of format major 1: as they were first written, still read; with the feature
-// stacked_plan, as every file has it now, written again bit by bit and read.
+// stacked_plan, as every file has it now, and with any_precision, written again bit by bit and read.
+#include <algorithm>
 #include <cstdlib>
 
 #include "runtime/package/package.h"
@@ -13,11 +14,12 @@ namespace {
 
 const std::string kFirst = POCKET_SOURCE_DIR "/test/golden/major1_m0e4.pocket";
 const std::string kStacked = POCKET_SOURCE_DIR "/test/golden/major1_stacked_plan.pocket";
+const std::string kAny = POCKET_SOURCE_DIR "/test/golden/major1_any_precision.pocket";
 
 // Values by arithmetic, not by a library's random distribution: the same on every machine.
-test::TinyModel golden_model() {
+test::TinyModel golden_model(Encoding encoding = Encoding::m0e4) {
   test::TinyOptions options;
-  options.encoding = Encoding::m0e4;
+  options.encoding = encoding;
   options.vocab = 37;
   options.hidden = options.intermediate = 40;
   options.layers = 1;
@@ -43,13 +45,51 @@ test::TinyModel golden_model() {
 TEST_CASE("golden bytes of major 1 are written again, bit by bit") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "golden.pocket";
-  test::write_tiny_model(golden_model(), path);
-  // After a deliberate change of the format: POCKET_WRITE_GOLDEN=1 package_test
-  if (std::getenv("POCKET_WRITE_GOLDEN")) test::write_file(kStacked, test::read_file(path));
-  const std::string golden = test::read_file(kStacked);
-  REQUIRE(!golden.empty());
-  CHECK(golden.size() < 64 * 1024);
-  CHECK(test::read_file(path) == golden);
+  for (const Encoding encoding : {Encoding::m0e4, Encoding::any}) {
+    const std::string& kept = encoding == Encoding::any ? kAny : kStacked;
+    test::write_tiny_model(golden_model(encoding), path);
+    // After a deliberate change of the format: POCKET_WRITE_GOLDEN=1 package_test
+    if (std::getenv("POCKET_WRITE_GOLDEN")) test::write_file(kept, test::read_file(path));
+    const std::string golden = test::read_file(kept);
+    REQUIRE(!golden.empty());
+    CHECK(golden.size() < 64 * 1024);
+    CHECK(test::read_file(path) == golden);
+  }
+}
+
+TEST_CASE("golden bytes of any precision are read at every width") {
+  Package package = Package::open(kAny);
+  for (size_t i = 0; i < package.manifest().shards.size(); ++i) package.verify_shard(i);
+  const std::vector<std::string>& needed = package.manifest().required_features;
+  CHECK(std::count(needed.begin(), needed.end(), "any_precision") == 1);
+  const test::TinyModel model = golden_model(Encoding::any);
+  double last = 1e30;
+  for (const int32_t width : {2, 3, 4}) {
+    package.choose_precision(width);
+    double error = 0;
+    int matrices = 0;
+    for (size_t i = 0; i < package.manifest().weights.size(); ++i) {
+      const Weight& weight = package.manifest().weights[i];
+      if (weight.format.encoding != Encoding::any) continue;
+      ++matrices;
+      CHECK(weight.sections.size() == 7);  // four planes, three tables
+      const auto codes = package.gather(weight, SectionRole::codes);
+      const auto table = package.gather(weight, SectionRole::scale);
+      CHECK(codes.size() == weight.format.code_bytes());
+      CHECK(table.size() == weight.format.pair_bytes());
+      std::vector<float> row(static_cast<size_t>(weight.format.columns));
+      for (int64_t n = 0; n < weight.format.rows; ++n) {
+        unpack_row(weight.format, codes.data(), table.data(), n, row.data());
+        for (size_t k = 0; k < row.size(); ++k) {
+          const double d = double(row[k]) - double(model.values[i][size_t(n) * row.size() + k]);
+          error += d * d;
+        }
+      }
+    }
+    CHECK(matrices == 5);
+    CHECK(error < 0.5 * last);
+    last = error;
+  }
 }
 
 TEST_CASE("golden bytes of major 1 are read") {

@@ -1,5 +1,6 @@
 #include "runtime/package/package.h"
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -120,6 +121,74 @@ TEST_CASE("large weights are cut at whole blocks of rows, both roles alike") {
     }
   }
   CHECK(pieces > 3);
+}
+
+TEST_CASE("a precision is chosen among those that the file holds") {
+  const test::TemporaryFolder folder;
+  const std::string plain = folder / "plain.pocket", any = folder / "any.pocket";
+  test::write_tiny_model(test::TinyOptions{}, plain);
+  test::TinyOptions options;
+  options.encoding = Encoding::any;
+  options.intermediate = 1000;
+  const test::TinyModel model = test::make_tiny_model(options);
+  test::write_tiny_model(model, any, 8192);  // matrices in several sections of every kind
+  Package package = Package::open(any), one = Package::open(plain);
+  CHECK_THROWS_WITH(package.choose_precision(5), Catch::Contains("holds 2, 3, 4"));
+  CHECK_THROWS_WITH(one.choose_precision(4), Catch::Contains("has one precision"));
+  const nlohmann::json whole = to_json(package.manifest());
+  size_t most = 0;
+  for (const int32_t width : {4, 2, 3}) {
+    package.choose_precision(width);
+    CHECK(to_json(package.manifest()) == whole);  // what the file holds, not what is read
+    for (const Weight& weight : package.manifest().weights) {
+      if (weight.format.encoding != Encoding::any) continue;
+      CHECK(package.gather(weight, SectionRole::codes).size() == weight.format.code_bytes());
+      CHECK(package.gather(weight, SectionRole::scale).size() == weight.format.pair_bytes());
+      CHECK(weight.format.width == width);
+      most = std::max(most, weight.sections.size());
+    }
+  }
+  CHECK(most > 7);
+  // The same bytes as from a file in one piece.
+  const std::string large = folder / "large.pocket";
+  test::write_tiny_model(model, large);
+  Package uncut = Package::open(large);
+  uncut.choose_precision(3);
+  for (size_t i = 0; i < model.shapes.size(); ++i) {
+    for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
+      CHECK(uncut.gather(uncut.manifest().weights[i], role) ==
+            package.gather(package.manifest().weights[i], role));
+    }
+  }
+}
+
+TEST_CASE("a manifest that lies about planes and tables is refused") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "any.pocket";
+  test::TinyOptions options;
+  options.encoding = Encoding::any;
+  test::write_tiny_model(options, path);
+  const nlohmann::json good = to_json(Package::open(path).manifest());
+  CHECK_NOTHROW(manifest_from_json(good));
+  size_t at = 0;
+  while (good["weights"][at]["encoding"] != "any") ++at;
+  const auto refused = [&](const std::function<void(nlohmann::json&)>& change) {
+    nlohmann::json bad = good;
+    change(bad["weights"][at]);
+    CHECK_THROWS_AS(manifest_from_json(bad), Error);
+  };
+  refused([](auto& w) { w.erase("bits"); });
+  refused([](auto& w) { w["bits"] = {2, 3}; });        // sections that no width asks for
+  refused([](auto& w) { w["bits"] = {2, 3, 4, 5}; });  // sections that are not there
+  refused([](auto& w) { w["bits"] = {4, 3, 2}; });
+  refused([](auto& w) { w["bits"] = {1, 4}; });
+  refused([](auto& w) { w["bits"] = {2, 3, 9}; });
+  refused([](auto& w) { w["encoding"] = "f16"; });
+  refused([](auto& w) { w["group"] = 32; });
+  refused([](auto& w) { w["sections"][0].erase("bits"); });
+  refused([](auto& w) { w["sections"][0]["bits"] = 2; });
+  refused([](auto& w) { w["sections"][4]["role"] = "plane"; });
+  refused([](auto& w) { w["sections"].erase(3); });
 }
 
 TEST_CASE("a manifest that lies about its weights is refused") {

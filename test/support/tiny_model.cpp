@@ -6,6 +6,7 @@
 
 #include "converter/lower/plan_memory.h"
 #include "converter/package/writer.h"
+#include "converter/quant/any_precision.h"
 #include "converter/quant/encode.h"
 
 namespace pocket::test {
@@ -235,12 +236,29 @@ void write_tiny_model(const TinyModel& model, const std::string& path, uint64_t 
       format.group = format.four_bit() ? model.options.group : 0;
     }
     const std::string& name = model.manifest.program.weights[i];
+    if (format.encoding == Encoding::any) {
+      if (name == "embedding" || name == "positions" || name == "head") {
+        format.encoding = Encoding::f16;
+      } else {
+        format.widths = 1u << 2 | 1u << 3 | 1u << 4;
+        format.width = 4;
+      }
+    }
     writer.begin_weight(name, shape, format);
+    const auto read_rows = [&](int64_t first, int64_t count, float* out) {
+      std::copy_n(model.values[i].data() + first * format.columns, count * format.columns, out);
+    };
+    if (format.encoding == Encoding::any) {
+      encode_any(
+          name, format, read_rows, {},
+          [&](SectionKind kind, std::span<const uint8_t> bytes) {
+            writer.append(kind.role, bytes, kind.bits);
+          },
+          1);
+      continue;
+    }
     encode_weight(
-        name, format,
-        [&](int64_t first, int64_t count, float* out) {
-          std::copy_n(model.values[i].data() + first * format.columns, count * format.columns, out);
-        },
+        name, format, read_rows,
         [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); }, 1);
   }
   writer.finish(model.manifest);

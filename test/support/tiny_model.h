@@ -19,7 +19,8 @@ enum class TinyStyle {
 
 struct TinyOptions {
   TinyStyle style = TinyStyle::llama;
-  Encoding encoding = Encoding::f16;  // of every matrix; vectors are f32
+  // Of every matrix; vectors are f32. With `any` of 2, 3 and 4 bits, tables and the head are f16.
+  Encoding encoding = Encoding::f16;
   int64_t group = 32;                 // of the 4-bit encodings
   int64_t vocab = 105, hidden = 40, intermediate = 72, layers = 2;
   int32_t heads = 5, kv_heads = 1, head_dim = 8;  // gpt2 takes kv_heads = heads
