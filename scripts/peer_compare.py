@@ -2,12 +2,15 @@
 """Speed of our programs beside llama.cpp's on the same device, in one interleaved run.
 
     python scripts/peer_compare.py gguf llama-110m OUT.gguf      random weights in f16 (needs the package gguf)
-    python scripts/peer_compare.py run --llmbench build/ci/llmbench --llama-bench PATH/llama-bench \
-        --pair m0e4=OURS.pocket:q4_0=PEER.gguf --pair f16=OURS.pocket:f16=PEER.gguf -p 512 -n 32 -r 5 -o TABLE.md
+    LLAMA/llama-quantize --pure OUT.gguf OUT-q4_0.gguf q4_0      every matrix in 4 bits, as ours
+    python scripts/peer_compare.py run --llmbench build/ci/llmbench --llama-bench LLAMA/llama-bench \\
+        --pair m0e4=OURS.pocket:q4_0=PEER.gguf --pair f16=OURS.pocket:f16=PEER.gguf -p 512 -n 32 -r 5 \\
+        --title "110 M Llama shape" -o TABLE.md --json TABLE.json
 
-llama.cpp is built apart from this repository, with its Vulkan backend, and its `llama-quantize` makes the Q4_0 file. Its CPU
-backend is measured by the same program with the Vulkan devices hidden. Every round runs each contender once; the table
-holds the medians of the rounds, and the ratio also at equal bytes of weights (speed x bits per weight).
+llama.cpp is built apart from this repository, with its Vulkan backend (-DGGML_VULKAN=ON). Its CPU backend is measured
+by the same program with the Vulkan devices hidden. Every round runs each contender once, in a process of its own that
+warms up first; a contender's speed is the median of the rounds, and a ratio the median of the rounds' ratios, so that a
+spell of load meets both sides. "At equal bytes" is the ratio of decode times our bits per weight over the peer's.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shlex
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # As in make_large.py: vocabulary, width, feed-forward width, layers, heads, K/V heads.
@@ -81,32 +87,33 @@ def write_gguf(shape: str, path: Path) -> None:
     writer.close()
 
 
-def run_ours(program: str, model: str, prompt: int, generate: int) -> tuple[float, float]:
-    command = [program, "run", model, "-p", str(prompt), "-n", str(generate), "-r", "1", "--warmup", "1", "--quiet",
-               "--json", "-"]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def run_json(command: list[str], environment: dict[str, str] | None = None) -> object:
+    """The JSON document that a program prints; its own words where it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {result.returncode}: {result.stderr.strip()[-2000:]}")
+    return json.loads(result.stdout)
+
+
+def run_ours(options: argparse.Namespace, model: str) -> dict:
+    report = run_json([options.llmbench, "run", model, "-p", str(options.prompt), "-n", str(options.generate),
+                       "-r", "1", "--warmup", "1", "--no-tuned", "--quiet", "--json", "-"])
     result = report["results"][0]
-    return median_of(result["prefill_tokens_per_second"]), median_of(result["decode_tokens_per_second"])
+    return {"prefill": result["prefill_tokens_per_second"]["median"],
+            "decode": result["decode_tokens_per_second"]["median"],
+            "device": report["device"]["name"]}
 
 
-def median_of(value: object) -> float:
-    return float(value["median"]) if isinstance(value, dict) else float(value)
-
-
-def run_peer(program: str, model: str, prompt: int, generate: int, vulkan: bool, threads: int) -> tuple[float, float]:
-    environment = dict(os.environ)
-    if vulkan:
-        environment["GGML_VK_VISIBLE_DEVICES"] = "0"
-    else:
-        environment["VK_DRIVER_FILES"] = environment["VK_ICD_FILENAMES"] = "/nonexistent.json"
-    command = [program, "-m", model, "-p", str(prompt), "-n", str(generate), "-r", "1", "-t", str(threads), "-o", "json",
-               "-ngl", "99" if vulkan else "0"]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    tests = json.loads(output[output.index("["):])
-    prefill = [t["avg_ts"] for t in tests if t["n_prompt"] > 0 and t["n_gen"] == 0]
-    decode = [t["avg_ts"] for t in tests if t["n_gen"] > 0 and t["n_prompt"] == 0]
-    return prefill[0], decode[0]
-
+def run_peer(options: argparse.Namespace, model: str, vulkan: bool) -> dict:
+    environment = dict(os.environ, GGML_VK_VISIBLE_DEVICES="0" if vulkan else "")  # without one: the CPU backend
+    tests = run_json([options.llama_bench, "-m", model, "-p", str(options.prompt), "-n", str(options.generate),
+                      "-r", "1", "-t", str(options.threads), "-o", "json", "-ngl", "99" if vulkan else "0"],
+                     environment)
+    prefill = next(t for t in tests if t["n_prompt"] > 0 and t["n_gen"] == 0)
+    decode = next(t for t in tests if t["n_gen"] > 0 and t["n_prompt"] == 0)
+    return {"prefill": prefill["avg_ts"], "decode": decode["avg_ts"], "backends": prefill["backends"],
+            "device": prefill["gpu_info"] if vulkan else prefill["cpu_info"], "build": prefill["build_number"],
+            "parameters": prefill["model_n_params"], "weight_bytes": prefill["model_size"]}
 
 
 def measure(options: argparse.Namespace) -> dict:
@@ -114,47 +121,64 @@ def measure(options: argparse.Namespace) -> dict:
     for text in options.pair:
         ours, peer = text.split(":")
         pairs.append((*ours.split("=", 1), *peer.split("=", 1)))
-    samples: dict[str, list[tuple[float, float]]] = {}
+    rows = [{"ours": our_name, "peer": peer_name, "rounds": []} for our_name, _, peer_name, _ in pairs]
     for round_number in range(options.repetitions):
-        for our_name, our_model, peer_name, peer_model in pairs:
-            contenders = {
-                f"ours {our_name}": lambda: run_ours(options.llmbench, our_model, options.prompt, options.generate),
-                f"llama.cpp Vulkan {peer_name}": lambda: run_peer(
-                    options.llama_bench, peer_model, options.prompt, options.generate, True, options.threads),
-                f"llama.cpp CPU {peer_name}": lambda: run_peer(
-                    options.llama_bench, peer_model, options.prompt, options.generate, False, options.threads),
-            }
-            for name, run in contenders.items():
-                samples.setdefault(name, []).append(run())
-                print(f"round {round_number + 1}: {name}: {samples[name][-1]}", file=sys.stderr)
-    medians = {name: [statistics.median(column) for column in zip(*values)] for name, values in samples.items()}
-    rows = []
-    for our_name, our_model, peer_name, peer_model in pairs:
-        ours = medians[f"ours {our_name}"]
-        peer = medians[f"llama.cpp Vulkan {peer_name}"]
-        cpu = medians[f"llama.cpp CPU {peer_name}"]
-        our_bytes, peer_bytes = Path(our_model).stat().st_size, Path(peer_model).stat().st_size
-        rows.append({
-            "ours": our_name, "peer": peer_name, "file_bytes": [our_bytes, peer_bytes],
-            "prefill": [ours[0], peer[0], cpu[0]], "decode": [ours[1], peer[1], cpu[1]],
-            "prefill_ratio": ours[0] / peer[0], "decode_ratio": ours[1] / peer[1],
-            "decode_ratio_at_equal_bytes": ours[1] / peer[1] * our_bytes / peer_bytes,
-        })
-    return {"prompt": options.prompt, "generate": options.generate, "repetitions": options.repetitions,
-            "samples": samples, "rows": rows}
+        for row, (our_name, our_model, peer_name, peer_model) in zip(rows, pairs):
+            sample = {"ours": run_ours(options, our_model), "vulkan": run_peer(options, peer_model, True),
+                      "cpu": run_peer(options, peer_model, False)}
+            if "Vulkan" not in sample["vulkan"]["backends"] or not sample["vulkan"]["device"]:
+                sys.exit(f"{options.llama_bench} has found no Vulkan device: backends {sample['vulkan']['backends']}")
+            row["rounds"].append(sample)
+            speeds = ", ".join(f"{side} {x['prefill']:.1f} / {x['decode']:.2f}" for side, x in sample.items())
+            print(f"round {round_number + 1}, {our_name} and {peer_name}, prefill / decode: {speeds}", file=sys.stderr)
+            summarize(row, our_model)
+            if options.json:  # each round is kept: a run of an hour may be stopped
+                options.json.write_text(json.dumps(document(options, rows), indent=1) + "\n")
+    return document(options, rows)
+
+
+def document(options: argparse.Namespace, rows: list[dict]) -> dict:
+    return {"schema": "pocketformer.peer_compare", "version": 1, "title": options.title, "prompt": options.prompt,
+            "generate": options.generate, "repetitions": min(len(r["rounds"]) for r in rows),
+            "threads": options.threads, "rows": rows}
+
+
+def summarize(row: dict, our_model: str) -> None:
+    rounds = row["rounds"]
+    peer = rounds[0]["vulkan"]
+    our_bytes = Path(our_model).stat().st_size
+    row["device"] = [rounds[0]["ours"]["device"], peer["device"]]
+    row["peer_build"] = peer["build"]
+    row["bits_per_weight"] = [8 * size / peer["parameters"] for size in (our_bytes, peer["weight_bytes"])]
+    for phase in ("prefill", "decode"):
+        row[phase] = {side: statistics.median(r[side][phase] for r in rounds) for side in ("ours", "vulkan", "cpu")}
+        for side in ("vulkan", "cpu"):
+            ratios = [r["ours"][phase] / r[side][phase] for r in rounds]
+            row[phase][f"ratio_to_{side}"] = statistics.median(ratios)
+            row[phase][f"ratio_to_{side}_range"] = [min(ratios), max(ratios)]
+    row["decode"]["ratio_to_vulkan_at_equal_bytes"] = (
+        row["decode"]["ratio_to_vulkan"] * row["bits_per_weight"][0] / row["bits_per_weight"][1])
 
 
 def table(result: dict) -> str:
+    first = result["rows"][0]
     lines = [
-        f"Prompt {result['prompt']}, {result['generate']} tokens generated, medians of {result['repetitions']} "
-        "interleaved rounds, tokens per second.", "",
-        "| ours / llama.cpp | prefill ours | Vulkan | CPU | ratio to Vulkan | decode ours | Vulkan | CPU | ratio to Vulkan "
-        "| at equal bytes |", "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+        f"{result['title']}: prompt {result['prompt']}, {result['generate']} tokens decoded, tokens per second, "
+        f"medians of {result['repetitions']} interleaved rounds on `{first['device'][0]}`, "
+        f"{result['threads']} threads, llama.cpp build {first['peer_build']}; ratios with their range over the rounds.",
+        "",
+        "| ours / llama.cpp | bits per weight | phase | ours | its Vulkan | its CPU | ours : Vulkan | at equal bytes "
+        "| ours : CPU |", "|---|--:|---|--:|--:|--:|--:|--:|--:|"]
     for r in result["rows"]:
-        prefill = " | ".join(f"{x:.1f}" for x in r["prefill"])
-        decode = " | ".join(f"{x:.1f}" for x in r["decode"])
-        lines.append(f"| {r['ours']} / {r['peer']} | {prefill} | {r['prefill_ratio']:.2f} | {decode} "
-                     f"| {r['decode_ratio']:.2f} | {r['decode_ratio_at_equal_bytes']:.2f} |")
+        bits = " / ".join(f"{x:.2f}" for x in r["bits_per_weight"])
+        for phase in ("prefill", "decode"):
+            p = r[phase]
+            low, high = p["ratio_to_vulkan_range"]
+            equal = f"{p['ratio_to_vulkan_at_equal_bytes']:.2f}" if phase == "decode" else ""
+            lines.append(
+                f"| `{r['ours']}` / {r['peer']} | {bits} | {phase} "
+                f"| {p['ours']:.1f} | {p['vulkan']:.2f} | {p['cpu']:.1f} "
+                f"| {p['ratio_to_vulkan']:.2f} [{low:.2f}, {high:.2f}] | {equal} | {p['ratio_to_cpu']:.2f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -172,14 +196,18 @@ def main() -> None:
     run.add_argument("-n", "--generate", type=int, default=32)
     run.add_argument("-r", "--repetitions", type=int, default=5)
     run.add_argument("-t", "--threads", type=int, default=os.cpu_count())
+    run.add_argument("--title", default="Speed beside llama.cpp")
     run.add_argument("-o", "--out", type=Path)
     run.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.command == "gguf":
         write_gguf(options.shape, options.out)
         return
+    begin = time.monotonic()
     result = measure(options)
-    text = table(result)
+    print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
+    words = re.sub(r"[^ =:]*/", "", shlex.join(sys.argv[1:]))  # names of files without their folders
+    text = f"`python3 scripts/peer_compare.py {words}`\n\n{table(result)}"
     if options.out:
         options.out.write_text(text)
     if options.json:

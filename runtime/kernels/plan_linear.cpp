@@ -47,6 +47,22 @@ bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRang
          weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most;
 }
 
+// A row that was asked for by its numbers is run as it is or not at all.
+void require_valid(const KernelContext& context, const ConfigRequest& request) {
+  const KernelConfig& row = *context.forced;
+  const DeviceLimits& limits = context.limits;
+  if (row.kernel == request.kernel && valid(row, limits, request.shape)) return;
+  throw Error(ExitCode::usage,
+              "the configuration " + row.str() + " is not valid for " + request.key() + " on " +
+                  limits.name + ": it takes " + std::to_string(row.lanes * row.splits) +
+                  " invocations (limit " + std::to_string(limits.max_invocations) + ") and " +
+                  std::to_string(shared_bytes(row, request.shape)) +
+                  " bytes of shared memory (limit " + std::to_string(limits.shared_memory) +
+                  "), rows must be even, and subgroup operations need at least " +
+                  std::to_string(broadcast_lanes(limits)) +
+                  " lanes; choose another row, pocket_kernel_lab --all lists the valid ones");
+}
+
 Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRange& range,
                     const std::string& label) {
   const WeightFormat& format = weight(context, m.matrix).format;
@@ -61,13 +77,11 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                              .gated = gated,
                              .aligned = format.columns % 4 == 0,
                              .texels = fits_texels(context, m, weights)};
-  const bool forced = context.forced != nullptr && valid(*context.forced, context.limits, shape);
+  const std::string what = std::string(encoding_name(format.encoding)) + " " +
+                           std::to_string(range.rows) + " x " + std::to_string(format.columns);
+  if (context.forced != nullptr) require_valid(context, {kernel, shape, what});
   const KernelConfig& config =
-      forced ? *context.forced
-             : choose(context, {kernel, shape,
-                                std::string(encoding_name(format.encoding)) + " " +
-                                    std::to_string(range.rows) + " x " +
-                                    std::to_string(format.columns)});
+      context.forced != nullptr ? *context.forced : choose(context, {kernel, shape, what});
   const Window bias = vector_window(context, m.bias, range.first, range.rows);
   const Window up_bias = vector_window(context, m.up_bias, range.first, range.rows);
   const Window combine = window(context, m.combine, range.first, range.rows);

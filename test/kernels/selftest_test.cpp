@@ -62,6 +62,24 @@ TEST_CASE("the self-test names the kernel when a grid misses its last workgroup"
   }
 }
 
+TEST_CASE("the self-test notices a tile of one row less than its grid was made for") {
+  TinyOptions model;
+  model.encoding = Encoding::m0e4;
+  SelftestOptions options;
+  options.repetitions = 1;
+  options.plant = [](Dispatch& d) {
+    const bool gated = d.shader.find("gated") != std::string::npos;
+    if (d.shader.starts_with("gemm_m0e4") && !gated) --d.specialization.at(3);  // TOKENS
+  };
+  const SelftestResult result = run(model, options);
+  REQUIRE_FALSE(result.passed());
+  REQUIRE(result.failure().find("gemm_m0e4") != std::string::npos);
+  for (const SelftestEntry& entry : result.entries) {
+    CAPTURE(entry.kernel);
+    REQUIRE((entry.ok() || entry.kernel.starts_with("gemm_m0e4")));
+  }
+}
+
 TEST_CASE("the self-test notices an attention that ends one position too early") {
   SelftestOptions options;
   options.repetitions = 2;

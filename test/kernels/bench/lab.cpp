@@ -270,6 +270,7 @@ std::vector<Result> measure(Device& device, const Work& work,
           result.error < (work.accumulate == Accumulate::fp16 ? kHalfTolerance : kTolerance);
       if (result.correct) run = std::make_unique<Timed>(device, program, std::move(dispatches));
     } catch (const Error& error) {
+      if (configs.size() == 1) throw;  // nothing else to measure
       result.refused = error.what();
     }
     for (const Weight& weight : program.fixture.manifest.weights) {
@@ -302,11 +303,21 @@ std::string name(const Work& w) {
          (w.tokens == 1 ? " token" : " tokens");
 }
 
-nlohmann::json to_json(const Device& device, const Work& work,
-                       const std::vector<Result>& results) {
+Shares shares(const Result& r, const Peaks& peaks) {
+  if (r.wall_seconds <= 0) return {};
+  const auto of = [&](uint64_t work, double peak) {
+    return peak > 0 ? static_cast<double>(work) / r.wall_seconds / peak : 0;
+  };
+  return {of(r.weight_bytes, peaks.read_bytes_per_second), of(r.flops, peaks.fp32_per_second)};
+}
+
+nlohmann::json to_json(const Device& device, const Work& work, const std::vector<Result>& results,
+                       const Peaks& peaks) {
+  const KernelConfig table = chosen(work, device.limits());
   nlohmann::json list = nlohmann::json::array();
   for (const Result& r : results) {
     nlohmann::json entry = {{"config", r.config.str()},     {"lanes", r.config.lanes},
+                            {"chosen", same_numbers(r.config, table)},
                             {"rows", r.config.rows},        {"tokens", r.config.tokens},
                             {"splits", r.config.splits},    {"subgroup", r.config.subgroup},
                             {"texels", r.config.texels},    {"shader", r.shader},
@@ -318,6 +329,8 @@ nlohmann::json to_json(const Device& device, const Work& work,
       entry["weight_bytes_per_cpu_second"] =
           static_cast<double>(r.weight_bytes) / r.cpu_seconds;
       entry["flops_per_cpu_second"] = static_cast<double>(r.flops) / r.cpu_seconds;
+      entry["share_of_read_bandwidth"] = shares(r, peaks).read;
+      entry["share_of_fp32_peak"] = shares(r, peaks).fp32;
     }
     list.push_back(std::move(entry));
   }

@@ -44,7 +44,17 @@ KernelConfig chosen(const Work&, const DeviceLimits&);
 std::vector<Result> measure(Device&, const Work&, const std::vector<KernelConfig>&,
                             int repetitions);
 
+// Limits of the device, measured in the same run; 0: not measured.
+struct Peaks {
+  double read_bytes_per_second = 0, fp32_per_second = 0;
+};
+// By wall time: bytes of the weights, and operations; 0 where the peak was not measured.
+struct Shares {
+  double read = 0, fp32 = 0;
+};
+Shares shares(const Result&, const Peaks&);
+
 std::string name(const Work&);
-nlohmann::json to_json(const Device&, const Work&, const std::vector<Result>&);
+nlohmann::json to_json(const Device&, const Work&, const std::vector<Result>&, const Peaks&);
 
 }  // namespace pocket::lab

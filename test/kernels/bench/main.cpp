@@ -3,12 +3,14 @@
 //   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 1,64,512            what the table chooses
 //   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 64 --all            every row of the table
 //   pocket_kernel_lab ... --lanes 8 --tile-rows 4 --tile-tokens 8 --texels    this one
+//   pocket_kernel_lab ... --peaks             with shares of the measured bandwidth and fp32 peak
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 
 #include "runtime/base/error.h"
+#include "runtime/bench/peaks.h"
 #include "runtime/vulkan/instance.h"
 #include "test/kernels/bench/lab.h"
 
@@ -20,7 +22,7 @@ struct Options {
   std::vector<int64_t> tokens = {1};
   std::vector<std::string> encodings = {"m0e4"};
   std::string device, limits, json;
-  bool half_activations = false, fp16 = false, all = false, sweep = false;
+  bool half_activations = false, fp16 = false, all = false, sweep = false, peaks = false;
   KernelConfig config{Kernel::gemv, "", 0};
   int repetitions = 5;
 };
@@ -45,6 +47,7 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--limits", o.limits, "file of limits to lower");
   app.add_flag("--all", o.all, "every valid row of the table");
   app.add_flag("--sweep", o.sweep, "a grid of tiles as well");
+  app.add_flag("--peaks", o.peaks, "measure read bandwidth and the fp32 peak too, print shares");
   app.add_option("--lanes", o.config.lanes, "of one configuration");
   app.add_option("--tile-rows", o.config.rows, "weight rows of a lane");
   app.add_option("--tile-tokens", o.config.tokens, "activation rows of a lane");
@@ -68,7 +71,16 @@ std::vector<KernelConfig> configs_for(const Options& o, const Work& work,
   return {config};
 }
 
-void print(FILE* to, const Work& work, const std::vector<Result>& results) {
+// Before and after the kernels, so that a slow spell of the machine does not flatter the shares.
+void add_peaks(Device& device, Peaks& peaks) {
+  peaks.read_bytes_per_second =
+      std::max(peaks.read_bytes_per_second, bench::probe_read(device).per_second);
+  peaks.fp32_per_second =
+      std::max(peaks.fp32_per_second,
+               bench::probe_arithmetic(device, bench::Arithmetic::fp32, 0.02).per_second);
+}
+
+void print(FILE* to, const Work& work, const std::vector<Result>& results, const Peaks& peaks) {
   std::fprintf(to, "%s\n", name(work).c_str());
   for (const Result& r : results) {
     std::fprintf(to, "  %-62s ", r.config.str().c_str());
@@ -77,10 +89,16 @@ void print(FILE* to, const Work& work, const std::vector<Result>& results) {
     } else if (!r.correct) {
       std::fprintf(to, "WRONG: differs by %.2e\n", r.error);
     } else {
-      std::fprintf(to, "%9.3f ms CPU %9.3f ms wall %7.2f GB/s %7.2f GFLOP/s of CPU time\n",
+      std::fprintf(to, "%9.3f ms CPU %9.3f ms wall %7.2f GB/s %7.2f GFLOP/s of CPU time",
                    1e3 * r.cpu_seconds, 1e3 * r.wall_seconds,
                    1e-9 * static_cast<double>(r.weight_bytes) / r.cpu_seconds,
                    1e-9 * static_cast<double>(r.flops) / r.cpu_seconds);
+      if (peaks.fp32_per_second > 0) {
+        const Shares of = shares(r, peaks);
+        std::fprintf(to, "  %5.1f %% of the read bandwidth %5.1f %% of the fp32 peak",
+                     100 * of.read, 100 * of.fp32);
+      }
+      std::fprintf(to, "\n");
     }
   }
 }
@@ -98,8 +116,10 @@ int run(Options& o) {
   }
   Instance instance;
   Device device(instance, device_options);
-  nlohmann::json runs = nlohmann::json::array();
+  std::vector<std::pair<Work, std::vector<Result>>> measured;
   bool wrong = false;
+  Peaks peaks;
+  if (o.peaks) add_peaks(device, peaks);
   for (const std::string& encoding : o.encodings) {
     for (const int64_t tokens : o.tokens) {
       if (tokens < 1) throw Error(ExitCode::usage, "--tokens must be at least 1");
@@ -109,15 +129,25 @@ int run(Options& o) {
       work.tokens = tokens;
       work.activations = o.half_activations ? DType::f16 : DType::f32;
       work.accumulate = o.fp16 ? Accumulate::fp16 : Accumulate::fp32;
-      const std::vector<Result> results =
+      std::vector<Result> results =
           measure(device, work, configs_for(o, work, device.limits()), o.repetitions);
       for (const Result& r : results) wrong = wrong || (!r.correct && r.refused.empty());
-      print(o.json == "-" ? stderr : stdout, work, results);
-      runs.push_back(to_json(device, work, results));
+      measured.emplace_back(work, std::move(results));
     }
   }
+  if (o.peaks) add_peaks(device, peaks);
+  nlohmann::json runs = nlohmann::json::array();
+  for (const auto& [work, results] : measured) {
+    print(o.json == "-" ? stderr : stdout, work, results, peaks);
+    runs.push_back(to_json(device, work, results, peaks));
+  }
   const nlohmann::json document = {
-      {"schema", "pocketformer-kernel-lab"}, {"version", 1}, {"runs", runs}};
+      {"schema", "pocketformer.kernel_lab"},
+      {"version", 1},
+      {"peaks",
+       {{"read_bytes_per_second", peaks.read_bytes_per_second},
+        {"fp32_operations_per_second", peaks.fp32_per_second}}},
+      {"runs", runs}};
   if (o.json == "-") {
     std::cout << document.dump(2) << "\n";
   } else if (!o.json.empty()) {
