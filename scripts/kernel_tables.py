@@ -138,9 +138,9 @@ def main() -> None:
     text, document = (matrix(options.build) if options.command == "matrix"
                       else context(options.build, options.model) if options.command == "context"
                       else step(options.build, options.models))
-    # Files are named without their folders, which are the machine's own.
-    words = [Path(w).name if w.endswith(".pocket") else w for w in sys.argv[1:]]
-    text = f"`python3 scripts/kernel_tables.py {' '.join(words)}`\n\n{text}"
+    # Folders outside of the tree are the machine's own.
+    words = re.sub(r"(^| )/[^ ]*/", r"\1", " ".join(sys.argv[1:]))
+    text = f"`python3 scripts/kernel_tables.py {words}`\n\n{text}"
     stored = re.sub(r'"/[^"]*/([^"/]*)"', r'"\1"', json.dumps(document, indent=1))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"kernels-{options.command}.md").write_text(text)

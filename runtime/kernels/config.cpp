@@ -183,6 +183,9 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
       if (config.texels && (!config.subgroup || !shape.texels || limits.max_texels == 0)) {
         return false;
       }
+      // Two matrices double the sums of a lane: 64 of them leave lavapipe's registers, 40 times slower
+      // (pocket_kernel_lab --gated --all --rows 2048 --columns 768 --tokens 64).
+      if (config.texels && shape.gated && config.rows * config.tokens > 16) return false;
       // The lanes whose activations are handed round must exist, in a subgroup of one split.
       if (config.subgroup && config.lanes < broadcast_lanes(limits)) return false;
       if (config.subgroup && config.splits > 1 && config.lanes % limits.subgroup_size != 0) {

@@ -307,6 +307,23 @@ TEST_CASE(
   CHECK(short_plan[0].groups == std::array<uint32_t, 3>{8, 1, 1});
 }
 
+TEST_CASE("two matrices halve the tile of a gemm that reads texels") {
+  DeviceLimits limits;
+  limits.name = "llvmpipe";
+  limits.max_invocations = limits.max_group_size[0] = 1024;
+  limits.shared_memory = 32768;
+  limits.subgroup_size = 8;
+  limits.max_texels = 1 << 27;
+  KernelShape shape = {.rows = 2048, .tokens = 64, .texels = true};
+  const KernelConfig& plain = choose_config(Kernel::gemm, limits, shape);
+  shape.gated = true;
+  const KernelConfig& gated = choose_config(Kernel::gemm, limits, shape);
+  REQUIRE(plain.texels);
+  REQUIRE(gated.texels);
+  REQUIRE(2 * gated.rows * gated.tokens == plain.rows * plain.tokens);
+  REQUIRE_FALSE(valid(plain, limits, shape));
+}
+
 TEST_CASE("attention in the lanes of one subgroup asks for exactly that subgroup and f16 vectors") {
   DeviceLimits limits;
   limits.subgroup_size = 16;
