@@ -5,6 +5,7 @@
 // the states, linear in the context or in the window.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common/subgroup.glsl"
 #include "common/local_size.glsl"
 #include "common/step_record.glsl"
@@ -62,7 +63,7 @@ REDUCE(workgroup_maxima, max, subgroupMax)
 
 void add_scores(uint base, inout float s[QUERIES]) {
   if (WIDE != 0u) {
-    for (uint i = 0u; i < VECTORS; i += 2u) {
+    [[dont_unroll]] for (uint i = 0u; i < VECTORS; i += 2u) {
       uvec4 k = k4[(base >> 3) + (i >> 1)];
       vec4 low = vec4(unpackHalf2x16(k.x), unpackHalf2x16(k.y));
       vec4 high = vec4(unpackHalf2x16(k.z), unpackHalf2x16(k.w));
@@ -71,7 +72,7 @@ void add_scores(uint base, inout float s[QUERIES]) {
       }
     }
   } else {
-    for (uint i = 0u; i < VECTORS; ++i) {
+    [[dont_unroll]] for (uint i = 0u; i < VECTORS; ++i) {
       vec4 k = key_vector(base, i);
       for (uint q = 0u; q < QUERIES; ++q) s[q] += dot(k, query[q * VECTORS + i]);
     }
@@ -135,7 +136,7 @@ void main() {
     barrier();
     uint tile_count = min(LOCAL_SIZE, end - tile);
     if (subset < SUBSETS) {
-      for (uint j = subset; j < tile_count; j += SUBSETS) {
+      [[dont_unroll]] for (uint j = subset; j < tile_count; j += SUBSETS) {
         uint base = state_row(tile + j, kv_head);
         if (WIDE != 0u) {
           uvec4 v = v4[(base >> 3) + unit];
@@ -166,7 +167,7 @@ void main() {
       barrier();
       if (subset == 0u && q < count) {
         vec2 result = vec2(0.0);
-        for (uint j = 0u; j < SUBSETS; ++j) {
+        [[dont_unroll]] for (uint j = 0u; j < SUBSETS; ++j) {
           result += vec2(cells[j * UNITS + unit], cells[LOCAL_SIZE + j * UNITS + unit]);
         }
         uint at = base + 2u * (unit * PAIRS + i);

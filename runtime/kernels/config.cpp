@@ -12,11 +12,17 @@ constexpr const char* kLavapipe = "from the trial kernels of software-device.md,
 constexpr const char* kSweep = "pocket_kernel_lab --all --rows 2048 --columns 768";
 constexpr const char* kAdreno = "on paper: wave of 64 or 128 (devices.md 5)";
 constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shaders.md)";
+constexpr const char* kAdrenoSweep =
+    "scripts/mobile_shaders/sweep.py adreno-660 gemm_m0e4_gated_sg";
+constexpr const char* kMaliSweep =
+    "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_gated_sg";
+constexpr const char* kMaliAttention =
+    "scripts/mobile_shaders/sweep.py mali-g610 attention_decode";
 constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
 // Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin,
-// texels.
+// texels, gated.
 constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
@@ -39,8 +45,12 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemm, "llvmpipe", 8, 4, 8, 1, true, 0, 8, kSweep, true},
     {Kernel::gemm, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kSweep, true},
     {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
-    {Kernel::gemm, "adreno", 64, 2, 8, 1, true, 0, 8, kAdreno},
-    {Kernel::gemm, "mali", 32, 2, 4, 1, true, 0, 0, kMali},
+    // The next larger tile spills in the compilers of these phones.
+    {Kernel::gemm, "adreno", 64, 2, 4, 1, true, 0, 0, kAdrenoSweep},
+    {Kernel::gemm, "mali", 64, 2, 1, 1, true, 0, 0, kMaliSweep, false, true},
+    {Kernel::gemm, "mali", 64, 2, 2, 1, true, 0, 0, kMaliSweep},
+    {Kernel::gemm, "mali", 64, 2, 1, 1, false, 0, 0, kMaliSweep, false, true},
+    {Kernel::gemm, "mali", 64, 2, 2, 1, false, 0, 0, kMaliSweep},
     {Kernel::gemm, "nvidia", 64, 2, 8, 1, true, 0, 0, kNvidia},
     {Kernel::gemm, "", 64, 2, 4, 1, true, 0, 0, kCommon},
     {Kernel::gemm, "", 64, 2, 2, 1, true, 0, 0, kCommon},
@@ -56,7 +66,9 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kLavapipe},
     {Kernel::attention_decode, "llvmpipe", 64, 1, 8, 4, true, 0, 0, kLavapipe},
     {Kernel::attention_decode, "adreno", 64, 1, 4, 48, true, 0, 0, kAdreno},
-    {Kernel::attention_decode, "mali", 16, 1, 2, 64, true, 0, 0, kMali},
+    // Without subgroups: Mesa makes a loop over lanes of each of their operations, which spills.
+    {Kernel::attention_decode, "mali", 64, 1, 2, 64, false, 0, 0, kMaliAttention},
+    {Kernel::attention_decode, "mali", 128, 1, 2, 64, false, 0, 0, kMaliAttention},
     {Kernel::attention_decode, "nvidia", 64, 1, 4, 256, true, 0, 0, kNvidia},
     {Kernel::attention_decode, "", 128, 1, 4, 16, true, 0, 0, kCommon},
     {Kernel::attention_decode, "", 128, 1, 4, 16, false, 0, 0, kCommon},
@@ -69,6 +81,7 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::attention_prefill, "llvmpipe", 16, 1, 16, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 32, 1, 8, 1, true, 0, 0, kLavapipe},
     {Kernel::attention_prefill, "llvmpipe", 64, 1, 8, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "mali", 128, 1, 4, 1, false, 0, 0, kMaliAttention},
     {Kernel::attention_prefill, "", 128, 1, 4, 1, true, 0, 0, kCommon},
     {Kernel::attention_prefill, "", 128, 1, 4, 1, false, 0, 0, kCommon},
 
@@ -158,7 +171,7 @@ uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
              4 * (config.tokens + std::max(2u, config.tokens)) * lanes;
     case Kernel::attention_prefill:
       if (one_subgroup(config)) return 32 * config.tokens;
-      return 16 * (config.tokens * vectors + (config.tokens / 4 + 2) * lanes);
+      return 16 * (config.tokens * vectors + (config.tokens / 4 + 2) * lanes + config.tokens / 2);
     case Kernel::sampler:
       return 4 * (4 * 256 + 5);  // top-k; arg-max needs 8 bytes a lane
   }
@@ -231,6 +244,7 @@ const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
       if (config.kernel != kernel || (*config.device != 0) != named) continue;
       if (named && !contains(limits.name, config.device)) continue;
       if (shape.rows < config.min_rows || shape.tokens < config.min_tokens) continue;
+      if (config.gated && !shape.gated) continue;
       if (valid(config, limits, shape)) return config;
     }
   }
@@ -240,6 +254,12 @@ const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
                   std::to_string(limits.shared_memory) + " bytes of shared memory" +
                   (shape.head_dim != 0 ? " for heads of " + std::to_string(shape.head_dim) : "") +
                   "; use a device with higher limits");
+}
+
+bool gates_apart(const DeviceLimits& limits, bool four_bit) {
+  // Mali with warps of 8 (Bifrost): gemv_f16_gated_sg spills 28 of 64 registers on mali-g52, and
+  // gemv_f32_gated_sg 93 (scripts/mobile_shaders/sweep.py); one matrix at a time takes 31.
+  return !four_bit && limits.subgroup_size <= 8 && contains(limits.name, "mali");
 }
 
 uint32_t broadcast_lanes(const DeviceLimits& limits) { return limits.subgroup_size >= 8 ? 8 : 4; }

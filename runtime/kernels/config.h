@@ -36,6 +36,7 @@ struct KernelConfig {
   int64_t min_tokens = 0;   // and for at least so many activation rows
   const char* origin = "";  // where the numbers come from, for reports
   bool texels = false;      // reads texels: gemv, gemm, attention of one subgroup
+  bool gated = false;       // meant for two matrices in one dispatch: twice the registers
 
   std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
 };
@@ -65,9 +66,13 @@ bool valid(const KernelConfig&, const DeviceLimits&, const KernelShape&);
 
 std::span<const KernelConfig> kernel_configs();
 
-// The first row for this device whose min_rows and min_tokens are met, rows that name the device
-// before rows for every device. Throws Error(device) when none is valid.
+// The first row for this device that is meant for the shape (min_rows, min_tokens, gated), rows
+// that name the device before rows for every device. Throws Error(device) when none is valid.
 const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape&);
+
+// Whether the two matrices of a gated_linear take a dispatch each, because the registers do not
+// hold the loads of both.
+bool gates_apart(const DeviceLimits&, bool four_bit);
 
 // Lanes that load distinct activations in the subgroup forms of gemv and gemm: 4 or 8.
 uint32_t broadcast_lanes(const DeviceLimits&);

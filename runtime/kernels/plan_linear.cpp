@@ -199,10 +199,12 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   const WeightFormat& up = weight(context, m.up).format;
   const uint32_t bindings = gate.pair_bytes() != 0 ? 10 : 8;  // of one dispatch for both
   if (gate.encoding == up.encoding && gate.group == up.group && gate.encoding != Encoding::any &&
-      context.limits.max_storage_buffers >= bindings) {
+      context.limits.max_storage_buffers >= bindings &&
+      !gates_apart(context.limits, gate.four_bit())) {
     return plan_ranges(context, m, o.name);
   }
-  // Two encodings, planes, or too few bindings for two matrices: the gate goes through scratch.
+  // Two encodings, planes, or too few bindings or registers for both: the gate goes through
+  // scratch.
   View gate_out;
   gate_out.operand.kind = Operand::Kind::scratch;
   gate_out.operand.bytes = static_cast<uint64_t>(4 * m.out.rows * m.out.width);

@@ -5,9 +5,10 @@
                                             [--baselines bench_results/mobile-shaders] [--accept]
 
 Fails (exit code 1) on any spill or scratch in a hot kernel, on lower occupancy, on more than 10 % more
-instructions in an inner loop, on a dot-product kernel without its instruction, on a shader that a compiler
-refuses, and on a hot kernel without a baseline. --accept stores the results as baselines unless a fault
-stands that no baseline excuses. Figures of two Mesa versions do not compare: exit code 3."""
+instructions in an inner loop, on a dot-product kernel without its instruction, on an integer made a float in
+the inner loop of an m0e4 kernel, on a shader that a compiler refuses, and on a hot kernel without a baseline.
+--accept stores the results as baselines unless a fault stands that no baseline excuses. Figures of two Mesa
+versions do not compare: exit code 3."""
 
 import argparse
 import json
@@ -46,6 +47,10 @@ def faults(row: dict) -> list:
     if row["hot"] and row["scratch_bytes"]:
         found.append(f"keeps an array of {row['scratch_bytes']} bytes a thread in memory, none may: "
                      "look for a local array indexed by a loop that is not unrolled")
+    for unit, loop in (("machine code", row.get("inner")), ("SPIR-V", row.get("spirv_inner"))):
+        if loop and loop["conversions"] and "_m0e4" in row["shader"]:
+            found.append(f"converts {loop['conversions']} integers to float in the inner loop of its {unit}, where "
+                         "m0e4 needs none")
     if row.get("dots_meant") and not row["dots"]:
         found.append(f"has no dot-product instruction for its {' and '.join(row['dots_meant'])} products")
     return found

@@ -2,12 +2,13 @@
 """Compiles what the planner asks for on each phone with that phone's compiler and writes the figures.
 
     python3 scripts/mobile_shaders/measure.py [--build build/ci] [--compilers build/mobile-shaders]
-                                              [--out build/mobile-shaders/results] [--gpu NAME]... [-j 2]
+                                              [--out build/mobile-shaders/results] [--gpu NAME]... [--planned] [-j 2]
 
 Needs the compilers (setup.sh) and the built target list_pipelines. Exit code 5 when there are none."""
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,9 +18,11 @@ from queue import Queue
 
 from drivers import Cache, Compiler, Unavailable
 from gpus import GPUS
-from metrics import figures, is_hot
+from metrics import figures, is_hot, weights_per_iteration
 from spirv import Module
+from spirv_loop import inner_loop
 
+DECODE = re.compile(r"gemv_[a-z0-9]+_sg")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -31,6 +34,21 @@ def pipelines(build: Path, gpus) -> dict:
     out = subprocess.run([program.resolve(), *limits], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     listed = json.loads(out)
     return {gpu.name: listed[path] for gpu, path in zip(gpus, limits)}
+
+
+def add_source_loops(rows: list, modules: dict, known: dict):
+    """To the first row of each encoding's decode kernel that the GPU is given: its inner loop as SPIR-V itself has it.
+    `known` keeps the answers from one GPU to the next: spirv-opt takes seconds for one."""
+    done = set()
+    for row in rows:
+        shader, constants = row["shader"], row["constants"]
+        if shader in done or not row["planned"] or not DECODE.fullmatch(shader) or "inner" not in row:
+            continue
+        done.add(shader)
+        key = modules[shader].hash, tuple(constants.items())
+        if key not in known:
+            known[key] = inner_loop(modules[shader], constants, weights_per_iteration(shader, constants))
+        row["spirv_inner"] = known[key]
 
 
 def measure_gpu(gpu, jobs, modules: dict, bundle: Path, workers: int) -> dict:
@@ -52,7 +70,7 @@ def measure_gpu(gpu, jobs, modules: dict, bundle: Path, workers: int) -> dict:
                 cache.store(module, job["constants"], answer)
         constants = module.named(job["constants"])
         row = {"shader": job["shader"], "constants": constants, "planned": job["planned"],
-               "hot": is_hot(job["shader"]) and bool(constants), "use": job["uses"][0], "spirv": module.hash[:16]}
+               "hot": job["planned"] and is_hot(job["shader"]), "use": job["uses"][0], "spirv": module.hash[:16]}
         if "error" in answer:
             return row | {"error": answer["error"]}
         device.update(answer["device"])
@@ -81,16 +99,21 @@ def main() -> int:
     parser.add_argument("--compilers", type=Path, default=ROOT / "build" / "mobile-shaders")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mobile-shaders" / "results")
     parser.add_argument("--gpu", action="append", choices=list(GPUS), help="default: all")
+    parser.add_argument("--planned", action="store_true", help="leave out what the phone itself is not given")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     options = parser.parse_args()
     gpus = [GPUS[name] for name in options.gpu or GPUS]
     try:
         jobs = pipelines(options.build, gpus)
+        if options.planned:
+            jobs = {name: [job for job in rows if job["planned"]] for name, rows in jobs.items()}
         shaders = {job["shader"] for rows in jobs.values() for job in rows}
         modules = {name: Module(options.build / "shaders" / f"{name}.spv") for name in sorted(shaders)}
+        known = {}
         for gpu in gpus:
             start = time.monotonic()
             result = measure_gpu(gpu, jobs[gpu.name], modules, options.compilers, options.jobs)
+            add_source_loops(result["shaders"], modules, known)
             write(options.out / f"{gpu.name}.json", result)
             print(f"{gpu.name}: {len(result['shaders'])} pipelines, {result['device']}, {result['driver']}, "
                   f"{time.monotonic() - start:.0f} s", file=sys.stderr)

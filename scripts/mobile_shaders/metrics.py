@@ -6,7 +6,8 @@ import machine
 from gpus import Gpu
 from spirv import Module
 
-# Kernels that run for every token or every layer. The generic operators stand in for what no kernel was
+# Kernels that run for every token or every layer, where a phone is given them: forms for phones with fewer
+# features are listed for the others, and held to nothing there. The generic operators stand in for what no kernel was
 # written for, and the probes measure the device: both are listed, neither is held to anything.
 COLD = re.compile(r"generic_|probe_|advance$")
 PIPES = ("FMA", "CVT", "SFU", "Arithmetic", "Varying", "Texture", "Load/store")

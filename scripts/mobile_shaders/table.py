@@ -57,12 +57,26 @@ def per_weight_table(gpus: dict) -> str:
         text = f"{best.get('per_weight_with_group', best['per_weight']):.2f}"
         return text + (f" ({best['per_product']:.2f})" if "per_product" in best else "")
 
+    def source(shader):
+        loops = [row["spirv_inner"] for g in gpus.values() for row in g["shaders"]
+                 if row["shader"] == shader and "spirv_inner" in row]
+        best = min((loop.get("per_weight_with_group", loop["per_weight"]) for loop in loops), default=None)
+        return "" if best is None else f"{best:.2f}"
+
     shaders = sorted({row["shader"] for g in gpus.values() for row in g["shaders"]
                       if row["planned"] and "per_weight" in row.get("inner", {}) and "_gated" not in row["shader"]})
-    text = "| kernel | " + " | ".join(NAMES[name] for name in gpus) + " |\n|---|" + "--:|" * len(gpus) + "\n"
+    text = "| kernel | " + " | ".join(NAMES[name] for name in gpus) + " | SPIR-V |\n"
+    text += "|---|" + "--:|" * (len(gpus) + 1) + "\n"
     for shader in shaders:
-        text += f"| `{shader}` | " + " | ".join(figure(shader, g["shaders"]) for g in gpus.values()) + " |\n"
+        cells = [figure(shader, g["shaders"]) for g in gpus.values()]
+        text += f"| `{shader}` | " + " | ".join(cells) + f" | {source(shader)} |\n"
     return text
+
+
+def conversions(gpus: dict) -> list:
+    """Integers made floats in the inner loops of the m0e4 kernels: of each compiler's code, and of SPIR-V."""
+    return [loop["conversions"] for g in gpus.values() for row in g["shaders"] if "_m0e4" in row["shader"]
+            for loop in (row.get("inner"), row.get("spirv_inner")) if loop]
 
 
 def main() -> int:
@@ -74,13 +88,17 @@ def main() -> int:
     faults = sum(row["spills"] + row["fills"] + row["scratch_bytes"] != 0
                  for g in gpus.values() for row in g["shaders"] if row["hot"] and "error" not in row)
     pipelines = sum(row["hot"] for g in gpus.values() for row in g["shaders"])
+    meant = sum("dots_meant" in row for g in gpus.values() for row in g["shaders"] if row["hot"])
+    converted = conversions(gpus)
     driver = next(iter(gpus.values()))["driver"]
     text = (f"{driver}. Instructions / registers / occupancy of its full value (waves a core on Adreno, whose\n"
             "registers are vectors of four; on Mali 2 is full, 1 half), the worst of each kernel's configurations in\n"
-            f"use. Spills and scratch are named where there are any: {faults} of {pipelines} hot pipelines.\n\n"
+            f"use. Spills and scratch are named where there are any: {faults} of {pipelines} hot pipelines. "
+            f"Kernels that mean an\nint8 dot product, whose instruction must be there: {meant}.\n\n"
             f"{kernel_table(gpus)}\n"
-            "Instructions per weight in the inner loop, scale and bias of a group of 32 included; in brackets per\n"
-            f"product.\n\n{per_weight_table(gpus)}")
+            "Instructions per weight in the inner loop, scale and bias of a group of 32 included, of the machine\n"
+            "code and of SPIR-V after spirv-opt; in brackets per product. Conversions of integers to float in the\n"
+            f"inner loops of m0e4 kernels: {sum(converted)} in {len(converted)} loops.\n\n{per_weight_table(gpus)}")
     print(text, end="")
     readme = options.readme.read_text()
     if BEGIN in readme:

@@ -347,6 +347,41 @@ TEST_CASE("attention in the lanes of one subgroup asks for exactly that subgroup
   CHECK(valid(config, limits, {.head_dim = 256}));
 }
 
+TEST_CASE("a row meant for two matrices is not used for one") {
+  for (const DeviceLimits& limits : phones()) {
+    CAPTURE(limits.name);
+    KernelShape shape = {.rows = 64, .tokens = 8};
+    const KernelConfig& one = choose_config(Kernel::gemm, limits, shape);
+    CHECK_FALSE(one.gated);
+    if (limits.name.find("Mali") == limits.name.npos) continue;
+    shape.gated = true;
+    const KernelConfig& two = choose_config(Kernel::gemm, limits, shape);
+    CHECK(two.gated);
+    CHECK(2 * two.rows * two.tokens <= one.rows * one.tokens);
+  }
+}
+
+TEST_CASE("wide gates of a Mali with warps of 8 take a dispatch each") {
+  for (const Encoding encoding : {Encoding::f16, Encoding::m0e4}) {
+    const Model model(2048, 5632, 32, 4, 64, 32000, encoding);
+    const std::vector<Operator>& operators = model.manifest.program.operators;
+    const auto gated = std::find_if(operators.begin(), operators.end(), [](const Operator& o) {
+      return o.kind == OpKind::gated_linear;
+    });
+    REQUIRE(gated != operators.end());
+    for (const DeviceLimits& limits : phones()) {
+      if (limits.max_storage_buffers < 10) continue;
+      CAPTURE(limits.name, encoding_name(encoding));
+      const bool apart = encoding == Encoding::f16 && limits.subgroup_size <= 8 &&
+                         limits.name.find("Mali") != limits.name.npos;
+      for (const int64_t tokens : {1, 8}) {
+        const auto op = static_cast<int32_t>(gated - operators.begin());
+        CHECK(plan_operator(model.context(limits, tokens), op).size() == (apart ? 2u : 1u));
+      }
+    }
+  }
+}
+
 TEST_CASE("every row of the table says where it comes from and is valid on some phone") {
   std::vector<DeviceLimits> devices = phones();
   for (const KernelConfig& config : kernel_configs()) {

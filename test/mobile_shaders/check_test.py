@@ -79,6 +79,13 @@ class Check(unittest.TestCase):
         said = check(results(old, gpu="adreno-740"), results(new, gpu="adreno-740"))
         self.assertRegex(" ".join(said), "lost the 1 dot-product instructions")
 
+    def test_an_integer_made_a_float_in_the_m0e4_loop(self):
+        inner = gemv()["inner"] | {"conversions": 2}
+        self.one("converts 2 integers to float in the inner loop of its machine code", gemv(inner=inner))
+        self.one("2 integers to float in the inner loop of its SPIR-V", gemv(spirv_inner=inner))
+        other = gemv(shader="gemv_int3_sg", inner=inner)
+        self.assertEqual(self.said(other, other), [])
+
     def test_a_compiler_that_refuses(self):
         broken = {key: gemv()[key] for key in ("shader", "constants", "planned", "hot", "use", "spirv")}
         self.one("VkResult -3", broken | {"error": "the driver refused it with VkResult -3"})
