@@ -17,16 +17,22 @@
 #include "converter/package/writer.h"
 #include "converter/passes/passes.h"
 #include "converter/progress.h"
+#include "converter/quality.h"
+#include "converter/quant/calibration_text.h"
 #include "converter/quantise.h"
 #include "converter/shape/infer.h"
 #include "converter/verify.h"
 #include "converter/verify_chunks.h"
+#include "converter/verify_weights.h"
 #include "runtime/base/error.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
 namespace pocket {
 namespace {
+
+constexpr int kThreads = 2;
+constexpr int64_t kAllTokens = int64_t{1} << 30;
 
 std::string stage_list() {
   std::string names = "import, shapes";
@@ -235,10 +241,22 @@ void convert(const ConvertOptions& options) {
   report.dispatches = fusion_report_json(before, count_after_fusion(lowered.program));
   Manifest manifest = make_manifest(options, report.source, config, lowered.program, progress);
 
+  std::vector<std::vector<int64_t>> held_out;
+  if (!options.held_out.empty()) {
+    held_out = read_windows(options.held_out, config.tokenizer_json, config.tokenizer_config_json,
+                            lowered.program.vocab, lowered.program.max_context, kAllTokens);
+  }
   const std::unique_ptr<Journal> journal =
       quantise(options, graph, config, lowered, progress, *writer, report);
 
   writer->finish(std::move(manifest), [&](const std::string& path) {
+    if (!options.held_out.empty()) {
+      progress.stage("comparing with the model on held-out text");
+      const auto count = static_cast<int64_t>(held_out.size());
+      report.quality = measure_quality(
+          graph, with_file_weights(graph, lowered.weights, Package::open(path)), held_out, kThreads,
+          [&](size_t done) { progress.count(static_cast<int64_t>(done), count, "windows"); });
+    }
     if (!options.verify) return;
     progress.stage("verifying with the reference executor");
     report.verify = verify_conversion(imported, graph, lowered.weights, path);

@@ -14,6 +14,7 @@ struct QuantMethod {
   std::string name = "rtn";  // or gptq, awq, awq+gptq; `any` has one of its own, of that name
   bool awq = false, gptq = false;
   bool act_order = false;  // of gptq
+  bool clip = true;        // of rtn
 };
 
 struct ConvertOptions {
@@ -25,6 +26,7 @@ struct ConvertOptions {
   QuantMethod method;
   std::string calibration;         // text or token file; empty: none
   int64_t calibration_tokens = 0;  // 0: 32768
+  std::string held_out;            // text or token file to measure the result on; empty: none
   int64_t context = 0;      // default of the runtime; 0: the model's own, at most 4096
   int64_t chunk = 0;        // rows of a prefill step; 0: 128
   bool verify = false;

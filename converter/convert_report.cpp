@@ -27,12 +27,14 @@ json signal_to_noise(const QuantError& error) {
 }
 
 // How the numbers of a weight came to their codes, and what that cost in its output.
-json quantisation_json(const Weight& weight, const std::optional<WeightOutcome>& outcome) {
+json quantisation_json(const Weight& weight, const QuantError& error,
+                       const std::optional<WeightOutcome>& outcome) {
   const auto count = static_cast<double>(weight.format.rows * weight.format.columns);
   const bool any = weight.format.encoding == Encoding::any;
   const char* plain = any ? "any" : weight.format.four_bit() ? "rtn" : "round";
   json out = {{"method", outcome ? outcome->method : plain},
               {"bits", 8.0 * static_cast<double>(bytes_of(weight)) / count},
+              {"saturation", static_cast<double>(error.saturated) / count},
               {"output_error", nullptr},
               {"awq_ratio", nullptr},
               {"damping", nullptr},
@@ -44,6 +46,24 @@ json quantisation_json(const Weight& weight, const std::optional<WeightOutcome>&
   if (outcome->damping > 0.0) out["damping"] = outcome->damping;
   out["input_most"] = outcome->input_most;
   out["input_percentile_999"] = outcome->input_percentile_999;
+  return out;
+}
+
+json quality_json(const Quality& quality) {
+  const Quality::Window sum = quality.sum();
+  const auto tokens = static_cast<double>(sum.tokens);
+  json out = {{"tokens", sum.tokens},
+              {"model_perplexity", std::exp(sum.model_nll / tokens)},
+              {"perplexity", std::exp(sum.nll / tokens)},
+              {"kl", sum.kl / tokens},
+              {"top1", static_cast<double>(sum.agreed) / tokens},
+              {"window_tokens", json::array()},
+              {"window_kl", json::array()}};
+  for (const Quality::Window& window : quality.windows) {
+    if (window.tokens == 0) continue;
+    out["window_tokens"].push_back(window.tokens);
+    out["window_kl"].push_back(window.kl / static_cast<double>(window.tokens));
+  }
   return out;
 }
 
@@ -87,13 +107,14 @@ json ConvertReport::to_json(const Package& package) const {
                               {"bytes", bytes_of(weight)},
                               {"mse", errors[i].squared_error / count},
                               {"snr_db", signal_to_noise(errors[i])},
-                              {"quantisation", quantisation_json(weight, outcomes[i])}});
+                              {"quantisation", quantisation_json(weight, errors[i], outcomes[i])}});
   }
   out["file"] = {{"bytes", package.file_bytes()},
                  {"manifest_bytes", package.manifest_bytes()},
                  {"tokenizer_bytes", package.tokenizer_bytes()},
                  {"weight_bytes", weight_bytes}};
   if (!calibration.is_null()) out["calibration"] = calibration;
+  if (quality) out["quality"] = quality_json(*quality);
   out["peak_memory_bytes"] = peak_memory_bytes();
   if (verify) {
     out["verify"] = {{"tokens", verify->tokens},
@@ -147,6 +168,14 @@ std::string ConvertReport::summary(const Package& package) const {
                      error / static_cast<double>(measured));
     }
     text += "\n";
+  }
+  if (quality) {
+    const json numbers = quality_json(*quality);
+    text += format("  %lld tokens held out: perplexity %.4f (model %.4f), KL %.5f, top-1 %.1f %%\n",
+                   static_cast<long long>(numbers.at("tokens").get<int64_t>()),
+                   numbers.at("perplexity").get<double>(),
+                   numbers.at("model_perplexity").get<double>(), numbers.at("kl").get<double>(),
+                   100.0 * numbers.at("top1").get<double>());
   }
   if (!unfused.empty()) {
     std::map<std::string, int> operators;

@@ -9,6 +9,7 @@
 #include "converter/lower/lower.h"
 #include "converter/onnx/import.h"
 #include "converter/passes/passes.h"
+#include "converter/quality.h"
 #include "converter/quant/journal.h"
 #include "converter/shape/infer.h"
 #include "converter/verify.h"
@@ -27,6 +28,7 @@ struct ConvertReport {
   std::vector<std::optional<WeightOutcome>> outcomes;  // by weight; none without a calibration
   nlohmann::json calibration;                          // what was read; null without
   std::optional<VerifyResult> verify;
+  std::optional<Quality> quality;  // on the text of --held-out
 
   // {"schema": "llmconvert-report", "version": 1, ...}
   nlohmann::json to_json(const Package&) const;

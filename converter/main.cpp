@@ -94,12 +94,16 @@ void check_quantisation(const ConvertOptions& options, bool tokens_given) {
                                      options.method.name + " does not use it: choose gptq or "
                                      "awq+gptq.");
   }
+  if (!options.method.clip && options.method.name != "rtn") {
+    throw Error(ExitCode::usage, "--no-clip is a way of --method rtn, and --method " +
+                                     options.method.name + " always clips: choose rtn.");
+  }
 }
 
 int run(int argc, char** argv) {
   ConvertOptions options;
   std::string weights = "m0e4", method;
-  bool act_order = false;
+  bool act_order = false, no_clip = false;
   std::vector<int> bits;
   std::vector<std::string> absent(std::size(kAbsent));
   CLI::App app("Packs a decoder-only language model, exported to ONNX, into one .pocket file.");
@@ -118,7 +122,10 @@ int run(int argc, char** argv) {
   CLI::Option* tokens = app.add_option("--calibration-tokens", options.calibration_tokens,
                                        "how many of its tokens are used, default 32768");
   tokens->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  app.add_option("--held-out", options.held_out,
+                 "text or TOKENS.json on which the result is compared with the model");
   app.add_flag("--act-order", act_order, "gptq: columns with the largest inputs first");
+  app.add_flag("--no-clip", no_clip, "rtn: codes span the whole range of a group, no part of it");
   app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256")
       ->check(CLI::IsMember({32, 64, 128, 256}));
   app.add_option("--context", options.context, "default context of the runtime")
@@ -148,6 +155,7 @@ int run(int argc, char** argv) {
   options.widths = widths_of(bits, options.weights);
   options.method = method_of(method, options);
   options.method.act_order = act_order;
+  options.method.clip = !no_clip;
   check_quantisation(options, tokens->count() > 0);
   if (options.output.empty() && !options.shapes_only) {
     throw Error(ExitCode::usage, "-o OUT.pocket is missing: say where the file shall go.");

@@ -13,6 +13,7 @@
 #include "converter/quant/any_precision.h"
 #include "converter/quant/calibrate.h"
 #include "converter/quant/encode.h"
+#include "converter/quant/rtn.h"
 
 namespace pocket {
 namespace {
@@ -55,6 +56,26 @@ CodeReader code_reader(const WeightSource& source, const WeightFormat& format) {
   };
 }
 
+// GPTQ inverts the second moments of an input: rows that are fewer than a few times its columns say
+// little about how they go together, and the feedback then fits the text instead of the model.
+constexpr int64_t kRowsPerColumn = 4;
+
+void warn_of_short_text(const CalibrationWindows& windows, const std::vector<QuantWeight>& weights,
+                        Progress& progress) {
+  int64_t columns = 0, rows = 0;
+  for (const QuantWeight& weight : weights) {
+    if (weight.format.four_bit()) columns = std::max(columns, weight.format.columns);
+  }
+  for (size_t i = 0; i + windows.held_out < windows.windows.size(); ++i) {
+    rows += static_cast<int64_t>(windows.windows[i].size());
+  }
+  if (rows >= kRowsPerColumn * columns) return;
+  progress.note("the calibration has " + std::to_string(rows) + " tokens to measure on and GPTQ "
+                "wants " + std::to_string(kRowsPerColumn * columns) + ", " +
+                std::to_string(kRowsPerColumn) + " for each of up to " + std::to_string(columns) +
+                " inputs of a linear: give a longer text, or use --method rtn.");
+}
+
 std::string time_text(double seconds) {
   if (seconds < 90.0) return std::to_string(std::lround(seconds)) + " s";
   return std::to_string(std::lround(seconds / 60.0)) + " min";
@@ -81,10 +102,12 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
     weights.push_back(
         {weight.name, &weight.source, formats[i], keeps_codes(weight.source, formats[i])});
   }
+  if (options.method.gptq) warn_of_short_text(windows, weights, progress);
   CalibrationOptions calibration;
   calibration.awq = options.method.awq;
   calibration.gptq = options.method.gptq;
   calibration.act_order = options.method.act_order;
+  calibration.clip = options.method.clip;
   calibration.threads = kThreads;
   calibration.state_folder = options.output + ".calibration";
   const LayerMap layers = find_layers(graph);
@@ -172,7 +195,10 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
             weight.source.read_rows(first, count, out);
           },
           [&](SectionRole role, std::span<const uint8_t> bytes) { writer.append(role, bytes); },
-          kThreads, code_reader(weight.source, format)));
+          kThreads, code_reader(weight.source, format),
+          [&](const WeightFormat& tile, const float* values, uint8_t* codes, uint32_t* pairs) {
+            return rtn(tile, weight.name, values, codes, pairs, options.method.clip);
+          }));
     }
     progress.count(++done, static_cast<int64_t>(lowered.weights.size()), weight.name);
   }

@@ -1,6 +1,7 @@
 #include "converter/package/temporary_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,42 @@ namespace {
 
 // What the signal handler removes: a plain array, because a handler may not touch a std::string.
 char pending_name[4096] = "";
+
+constexpr char kPartial[] = ".partial-";
+constexpr size_t kRandomLetters = 6;  // of mkostemp
+
+// The lock says that the file is in use, and ends with the process, however that ends.
+bool lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+
+bool has_name(int fd, const std::string& name) {
+  struct stat by_fd{}, by_name{};
+  return fstat(fd, &by_fd) == 0 && lstat(name.c_str(), &by_name) == 0 &&
+         by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev;
+}
+
+// Unfinished files of the same target whose process was killed: nobody holds their lock.
+void remove_abandoned(const std::string& target) {
+  const std::filesystem::path path(target);
+  const std::string begin = path.filename().string() + kPartial;
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::vector<std::string> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(begin) && name.size() == begin.size() + kRandomLetters) {
+      found.push_back(entry->path().string());
+    }
+  }
+  for (const std::string& name : found) {
+    const int fd = open(name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    struct stat status{};
+    const bool regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    if (regular && lock(fd) && has_name(fd, name)) unlink(name.c_str());
+    close(fd);
+  }
+}
 
 void forget_pending() { pending_name[0] = '\0'; }
 
@@ -43,9 +80,17 @@ TemporaryFile::TemporaryFile(const std::string& target) : target_(target) {
   if (target.empty() || std::filesystem::is_directory(target, ignored)) {
     throw Error(ExitCode::usage, "The output '" + target + "' must name a file, not a folder.");
   }
-  name_ = target + ".partial-XXXXXX";
-  fd_ = mkostemp(name_.data(), O_CLOEXEC);
-  if (fd_ < 0) fail("cannot be created");
+  remove_abandoned(target);
+  while (fd_ < 0) {
+    name_ = target + kPartial + std::string(kRandomLetters, 'X');
+    fd_ = mkostemp(name_.data(), O_CLOEXEC);
+    if (fd_ < 0) fail("cannot be created");
+    // A file system without locks is fine: nobody takes files for abandoned there.
+    if (lock(fd_) ? has_name(fd_, name_) : errno != EWOULDBLOCK) break;
+    // Another conversion to this target took it for abandoned before it was locked.
+    close(fd_);
+    fd_ = -1;
+  }
   remember_pending(name_);
   const mode_t mask = umask(0);
   umask(mask);

@@ -9,7 +9,8 @@ namespace pocket {
 
 class TemporaryFile {
  public:
-  // Made in the folder of `target`. Throws Error(usage).
+  // Made in the folder of `target`, from which what killed processes left behind for the same target
+  // is removed. Throws Error(usage).
   explicit TemporaryFile(const std::string& target);
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile&) = delete;

@@ -12,6 +12,7 @@
 #include "converter/quant/gptq.h"
 #include "converter/quant/moments.h"
 #include "converter/quant/parallel.h"
+#include "converter/quant/rtn.h"
 #include "runtime/base/error.h"
 
 namespace pocket {
@@ -27,7 +28,7 @@ uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
                 const CalibrationWindows& windows, const CalibrationOptions& options) {
   std::string text = "calibration 1\n" + graph.to_text();
   text += std::to_string(options.awq) + std::to_string(options.gptq) +
-          std::to_string(options.act_order) + "\n";
+          std::to_string(options.act_order) + std::to_string(options.clip) + "\n";
   for (const auto& window : windows.windows) {
     for (const int64_t id : window) text += std::to_string(id) + " ";
     text += "\n";
@@ -56,7 +57,13 @@ struct Packed {
   QuantError error;
 };
 
-Packed pack(const QuantWeight& weight, int threads, const RowRounder& round) {
+// To nearest, where `round` is empty.
+Packed pack(const QuantWeight& weight, const CalibrationOptions& options, RowRounder round) {
+  if (!round) {
+    round = [&](const WeightFormat& format, const float* values, uint8_t* codes, uint32_t* pairs) {
+      return rtn(format, weight.name, values, codes, pairs, options.clip);
+    };
+  }
   Packed out;
   out.error = encode_weight(
       weight.name, weight.format,
@@ -65,7 +72,7 @@ Packed pack(const QuantWeight& weight, int threads, const RowRounder& round) {
         std::vector<uint8_t>& into = role == SectionRole::codes ? out.codes : out.pairs;
         into.insert(into.end(), bytes.begin(), bytes.end());
       },
-      threads, {}, round);
+      options.threads, {}, round);
   return out;
 }
 
@@ -205,7 +212,7 @@ class Calibration {
     for (const auto& [weight, use] : embeddings_) {
       const QuantWeight& table = weights_[weight];
       if (!table.format.four_bit() || table.keeps_codes) continue;
-      run_.replace(use, table.format.rows, unpack(table.format, pack(table, options_.threads, {})));
+      run_.replace(use, table.format.rows, unpack(table.format, pack(table, options_, {})));
     }
   }
 
@@ -330,7 +337,7 @@ class Calibration {
       }
       const bool any = weight.format.encoding == Encoding::any;
       Packed packed = any ? pack_any(weight, statistics.second, options_.threads)
-                          : pack(weight, options_.threads, rounder);
+                          : pack(weight, options_, rounder);
       std::vector<float> decoded = unpack(weight.format, packed);
       WeightOutcome outcome;
       outcome.weight = index;

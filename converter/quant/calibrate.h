@@ -20,6 +20,7 @@ struct CalibrationOptions {
   bool awq = true;   // scales folded into the operator before; alone also the clip search
   bool gptq = true;  // else codes are the nearest
   bool act_order = false;
+  bool clip = true;  // of rounding to nearest
   int threads = 2;
   std::string state_folder;  // for resuming; see journal.h
 };

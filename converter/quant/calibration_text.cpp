@@ -44,9 +44,10 @@ std::vector<Ids> select(std::vector<Ids> given, int64_t length, int64_t tokens) 
 
 }  // namespace
 
-CalibrationWindows read_calibration(const std::string& path, const std::string& tokenizer_json,
-                                    const std::string& tokenizer_config_json, int64_t vocab,
-                                    int64_t context, int64_t tokens) {
+std::vector<std::vector<int64_t>> read_windows(const std::string& path,
+                                               const std::string& tokenizer_json,
+                                               const std::string& tokenizer_config_json,
+                                               int64_t vocab, int64_t context, int64_t tokens) {
   const int64_t length = std::min(context, kCalibrationWindow);
   std::vector<Ids> windows;
   if (path.ends_with(".json")) {
@@ -56,18 +57,24 @@ CalibrationWindows read_calibration(const std::string& path, const std::string& 
   } else {
     if (tokenizer_json.empty()) {
       throw Error(ExitCode::usage,
-                  "There is no tokenizer.json beside the model, so the calibration text '" + path +
-                      "' cannot be read: give --calibration a .json file of token ids.");
+                  "There is no tokenizer.json beside the model, so the text '" + path +
+                      "' cannot be read: give a .json file of token ids instead.");
     }
     const Tokenizer tokenizer = Tokenizer::from_json(tokenizer_json, tokenizer_config_json);
     const std::string text = bench::read_text_file(path);
     windows = cut(text.empty() ? Ids{} : tokenizer.encode(text), length, tokens);
   }
+  std::vector<std::vector<int64_t>> out;
+  for (const Ids& window : windows) out.emplace_back(window.begin(), window.end());
+  return out;
+}
+
+CalibrationWindows read_calibration(const std::string& path, const std::string& tokenizer_json,
+                                    const std::string& tokenizer_config_json, int64_t vocab,
+                                    int64_t context, int64_t tokens) {
   CalibrationWindows out;
-  for (const Ids& window : windows) {
-    out.windows.emplace_back(window.begin(), window.end());
-    out.tokens += static_cast<int64_t>(window.size());
-  }
+  out.windows = read_windows(path, tokenizer_json, tokenizer_config_json, vocab, context, tokens);
+  for (const auto& window : out.windows) out.tokens += static_cast<int64_t>(window.size());
   if (out.tokens == 0) {
     throw Error(ExitCode::bad_input, "The calibration file '" + path +
                                          "' holds no token: give a longer text, or use --method "

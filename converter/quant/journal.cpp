@@ -11,7 +11,7 @@
 namespace pocket {
 namespace {
 
-constexpr uint64_t kMagic = 0x31304C4143544B50;  // "PKTCAL01"
+constexpr uint64_t kMagic = 0x32304C4143544B50;  // "PKTCAL02"
 
 class Writer {
  public:

@@ -2,14 +2,19 @@
 // follow from them.
 #pragma once
 
+#include <cstdint>
+
 namespace pocket {
 
 struct QuantError {
   double squared_error = 0.0;
   double squared_norm = 0.0;
+  // Weights that lie more than half a step beyond the grid of their group.
+  int64_t saturated = 0;
   void add(const QuantError& other) {
     squared_error += other.squared_error;
     squared_norm += other.squared_norm;
+    saturated += other.saturated;
   }
 };
 

@@ -1,4 +1,4 @@
-// Round to nearest with a clip search on the weights alone (clip_search.h).
+// Round to nearest, by default with a clip search on the weights alone (clip_search.h).
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@ namespace pocket {
 // of a row may be short.
 //   codes  [rows, padded_columns]; lanes in the padding hold 0
 //   pairs  [rows, groups]
+// Without `clip` a group's codes span its whole range, unless fp16 cannot hold that.
 // `name` is the tensor that an Error(bad_input) names when a value is not finite or too large.
 QuantError rtn(const WeightFormat& format, const std::string& name, const float* values,
-               uint8_t* codes, uint32_t* pairs);
+               uint8_t* codes, uint32_t* pairs, bool clip = true);
 
 // What an algorithm made of a tile: squared differences between the values and the decoded codes.
 QuantError error_of_codes(const WeightFormat& format, const float* values, const uint8_t* codes,

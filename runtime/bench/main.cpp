@@ -103,6 +103,8 @@ int main(int argc, char** argv) {
   sub->add_option("--against", perplexity_options.against, "reference model for kl and top1");
   sub->add_option("--window", perplexity_options.window, "tokens of a window, default 256")
       ->check(CLI::Range(2, 1 << 20));
+  sub->add_flag("--per-token", perplexity_options.per_token,
+                "--json also holds each token's nll and kl, window by window");
   add_json(*sub, perplexity_options.json);
   add_common_options(*sub, perplexity_options.common);
   sub->callback([&] { command = [&] { return perplexity(perplexity_options); }; });

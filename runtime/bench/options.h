@@ -58,6 +58,7 @@ struct PerplexityOptions {
   CommonOptions common;
   std::string model, text, against;
   int64_t window = 0;  // 0: min(context, 256)
+  bool per_token = false;
   std::string json;
 };
 

@@ -72,6 +72,9 @@ std::vector<std::vector<int32_t>> make_windows(const PerplexityOptions& options,
 
 ExitCode perplexity(const PerplexityOptions& options) {
   check_writable(options.json);
+  if (options.per_token && options.json.empty()) {
+    throw Error(ExitCode::usage, "--per-token adds to --json FILE or --json -: give one");
+  }
   Package package = open_package(options.model, options.common);
   const std::vector<std::vector<int32_t>> windows = make_windows(options, package);
   size_t longest = 0;
@@ -107,20 +110,27 @@ ExitCode perplexity(const PerplexityOptions& options) {
 
   double nll = 0, kl = 0;
   int64_t agreed = 0;
+  nlohmann::json token_nll = nlohmann::json::array(), token_kl = nlohmann::json::array();
   for (size_t i = 0; i < windows.size(); ++i) {
     const std::vector<int32_t>& window = windows[i];
     if (window.size() < 2) continue;
     // The last token predicts nothing inside its window.
     const std::span<const int32_t> inputs(window.data(), window.size() - 1);
+    token_nll.push_back(nlohmann::json::array());
+    token_kl.push_back(nlohmann::json::array());
     std::vector<float> expected;
     if (reference) expected = reference->logits(inputs);
     session.engine.score(inputs, -1, [&](int64_t row, std::span<const float> values) {
       const auto next = static_cast<size_t>(window[static_cast<size_t>(row) + 1]);
-      nll += log_sum(values) - static_cast<double>(values[next]);
+      const double lost = log_sum(values) - static_cast<double>(values[next]);
+      nll += lost;
+      if (options.per_token) token_nll.back().push_back(lost);
       if (reference) {
         const std::span<const float> other(
             expected.data() + static_cast<size_t>(row) * values.size(), values.size());
-        kl += divergence(other, values);
+        const double distance = divergence(other, values);
+        kl += distance;
+        if (options.per_token) token_kl.back().push_back(distance);
         agreed += arg_max(other) == arg_max(values);
       }
     });
@@ -149,6 +159,10 @@ ExitCode perplexity(const PerplexityOptions& options) {
     document["top1"] = static_cast<double>(agreed) / count;
     text += "kl " + fixed(kl / count, 6) + "\ntop1 " +
             fixed(static_cast<double>(agreed) / count, 4) + "\n";
+  }
+  if (options.per_token) {
+    document["token_nll"] = std::move(token_nll);
+    if (reference) document["token_kl"] = std::move(token_kl);
   }
   if (!options.json.empty()) write_json(options.json, document);
   if (options.json != "-") write_output("-", text);

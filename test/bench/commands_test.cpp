@@ -185,6 +185,21 @@ TEST_CASE("perplexity: windows, and distance to a reference model") {
       llmbench_json({"perplexity", other.path(), "--text", tokens, "--against", model().path()});
   CHECK(against.at("kl").get<double>() > 1e-6);
 
+  const nlohmann::json each = llmbench_json(
+      {"perplexity", other.path(), "--text", tokens, "--against", model().path(), "--per-token"});
+  CHECK(schema_errors("perplexity", each) == "");
+  for (const char* what : {"nll", "kl"}) {
+    const nlohmann::json& windows = each.at(std::string("token_") + what);
+    REQUIRE(windows.size() == 2);  // those that predict anything
+    CHECK(windows[0].size() == 6);
+    CHECK(windows[1].size() == 2);
+    double sum = 0;
+    for (const auto& window : windows) {
+      for (const auto& value : window) sum += value.get<double>();
+    }
+    CHECK(sum / 8 == Approx(each.at(what).get<double>()));
+  }
+
   write_file(tokens, "[1,2,3,4,5,6,7,8,9,10]");
   const nlohmann::json cut =
       llmbench_json({"perplexity", model().path(), "--text", tokens, "--window", "4"});

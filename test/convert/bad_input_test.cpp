@@ -11,11 +11,13 @@ using test::llmconvert;
 namespace {
 
 // Converts onto an existing file: exit code 3, one sentence, the old file as it was, nothing else.
-std::string refused(const std::string& input) {
+std::string refused(const std::string& input, const std::vector<std::string>& more = {}) {
   const test::TemporaryFolder folder;
   const std::string out = folder / "out.pocket";
   test::write_file(out, "precious");
-  const auto result = llmconvert({input, "-o", out, "--quiet"});
+  std::vector<std::string> arguments = {input, "-o", out, "--quiet"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const auto result = llmconvert(arguments);
   INFO(result.err);
   CHECK(result.exit_code == 3);
   CHECK(result.out.empty());
@@ -45,6 +47,17 @@ TEST_CASE("files that are missing or something else are refused") {
   refused(folder / "nothing.pocket");
   test::write_file(folder / "text.pocket", std::string(1000, 'x'));
   CHECK(refused(folder / "text.pocket").find("no .pocket file") != std::string::npos);
+}
+
+TEST_CASE("a calibration file without a token is refused") {
+  const test::TemporaryFolder folder;
+  const std::string text = folder / "empty.txt", ids = folder / "ids.json";
+  test::write_file(text, "");
+  test::write_file(ids, "[[], []]");
+  for (const std::string& file : {text, ids}) {
+    const std::string said = refused(test::model_folder("folktale-2m"), {"--calibration", file});
+    CHECK(said.find("holds no token") != std::string::npos);
+  }
 }
 
 TEST_CASE("a model of more than 2 GiB in one file is refused by its size") {

@@ -94,9 +94,16 @@ TEST_CASE("calibrated methods convert, are verified and reported, and leave noth
           CHECK(quantisation.at("bits").get<double>() >= 5.0);
           ++measured;
         }
+        const auto saturation = quantisation.at("saturation").get<double>();
+        CHECK(saturation < 0.1);
+        if (weight.at("encoding") != "m0e4") CHECK(saturation == 0.0);
         if (weight.at("encoding") != "m0e4") CHECK(quantisation.at("method") == "round");
       }
       CHECK(measured >= 6);
+      // The last of nine windows is held out, and the inputs of tiny models are wider than 40.
+      const bool gptq = std::string(method).ends_with("gptq");
+      const size_t warned = result.err.find("160 tokens to measure on and GPTQ wants");
+      CHECK((warned != std::string::npos) == gptq);
       CHECK(test::files_in(folder) == 3);  // ids, file and report
     }
   }
@@ -175,6 +182,66 @@ TEST_CASE("options reach the file") {
     ++grouped;
   }
   CHECK(grouped > 5);
+}
+
+TEST_CASE("--held-out compares the finished file with the model") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  test::write_file(ids, "[[3,14,15,92,65,35,89],[79],[32,38,46]]");
+  double perplexity = 0.0;
+  for (const char* weights : {"f16", "m0e4"}) {
+    const bool exact = std::string(weights) == "f16";
+    const auto result = llmconvert({test::model_folder("tiny-gpt2"), "-o", path, "--weights",
+                                    weights, "--held-out", ids, "--report", report_path});
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    CHECK(result.err.find("8 tokens held out") != std::string::npos);
+    const auto report = nlohmann::json::parse(test::read_file(report_path));
+    CHECK(test::schema_errors("convert", report) == "");
+    const auto& quality = report.at("quality");
+    CHECK(quality.at("tokens") == 8);
+    CHECK(quality.at("window_tokens") == nlohmann::json::array({6, 2}));
+    const auto number = [&](const char* name) { return quality.at(name).get<double>(); };
+    const auto kl = quality.at("window_kl").get<std::vector<double>>();
+    CHECK((6 * kl.at(0) + 2 * kl.at(1)) / 8 == Approx(number("kl")));
+    CHECK(number("kl") < (exact ? 1e-5 : 1.0));
+    CHECK((number("kl") > 1e-4) == !exact);
+    if (exact) CHECK(number("perplexity") == Approx(number("model_perplexity")).epsilon(1e-3));
+    if (exact) CHECK(number("top1") == 1.0);
+    if (!exact) CHECK(number("model_perplexity") == perplexity);
+    perplexity = number("model_perplexity");
+  }
+  test::write_file(ids, "[[3],[4]]");
+  const auto result = llmconvert({test::model_folder("tiny-gpt2"), "-o", path, "--held-out", ids});
+  CHECK(result.exit_code == 3);
+}
+
+TEST_CASE("without the clip search hardly a weight saturates, and more is lost") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  for (const char* weights : {"m0e4", "int4"}) {
+    struct Sum {
+      double error = 0.0, saturation = 0.0;
+    };
+    Sum sums[2];
+    for (const bool clip : {false, true}) {
+      std::vector<std::string> arguments = {test::model_folder("tiny-qwen2"), "-o", path,
+                                            "--weights", weights, "--report", report_path,
+                                            "--quiet"};
+      if (!clip) arguments.push_back("--no-clip");
+      REQUIRE(llmconvert(arguments).exit_code == 0);
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      for (const auto& weight : report.at("weights")) {
+        sums[clip].error += weight.at("mse").get<double>();
+        sums[clip].saturation += weight.at("quantisation").at("saturation").get<double>();
+      }
+    }
+    // A zero point that is rounded by half a step leaves one end of the range at the very limit.
+    CHECK(sums[0].saturation < 0.1 * sums[1].saturation);
+    CHECK(sums[1].saturation > 0.0);
+    CHECK(sums[1].error < sums[0].error);
+  }
 }
 
 TEST_CASE("the same model gives the same bytes") {

@@ -25,6 +25,7 @@ TEST_CASE("wrong usage ends with 2, one sentence, and no file") {
       {{model, "-o", out, "--method", "best"}, "best"},
       {{model, "-o", out, "--act-order"}, "--act-order"},
       {{model, "-o", out, "--act-order", "--method", "awq", "--calibration", ids}, "--act-order"},
+      {{model, "-o", out, "--no-clip", "--method", "gptq", "--calibration", ids}, "--no-clip"},
       {{model, "-o", out, "--weights", "f16", "--calibration", ids}, "f16"},
       {{model, "-o", out, "--calibration", "text.txt"}, "no tokenizer.json"},
       {{model, "-o", out, "--calibration", ids, "--calibration-tokens", "0"}, "calibration-tokens"},

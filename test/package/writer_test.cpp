@@ -134,6 +134,42 @@ TEST_CASE("a signal leaves no partial file") {
   CHECK(test::read_file(path) == "precious");
 }
 
+TEST_CASE("what a killed process left goes with the next file, what a live one writes stays") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket";
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    remove_temporary_file_on_signal();
+    PackageWriter writer(path);
+    if (write(ready[1], "x", 1) == 1) pause();
+    _exit(0);
+  }
+  char letter = 0;
+  REQUIRE(read(ready[0], &letter, 1) == 1);
+  close(ready[0]);
+  close(ready[1]);
+  test::write_file(folder / "out.pocket.partial-notes", "no name of ours: too short");
+  test::write_file(folder / "other.pocket.partial-AbCdEf", "of another target");
+  std::filesystem::create_directory(folder / "out.pocket.partial-folder");
+  std::filesystem::create_symlink("other.pocket.partial-AbCdEf",
+                                  folder / "out.pocket.partial-linked");
+  {
+    const PackageWriter beside(path);
+    CHECK(files_in(folder) == 6);  // the child's, this one, and four that are none of ours
+  }
+  CHECK(files_in(folder) == 5);
+  REQUIRE(kill(child, SIGKILL) == 0);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(files_in(folder) == 5);
+  { const PackageWriter next(path); }
+  CHECK(files_in(folder) == 4);
+}
+
 TEST_CASE("a check that throws keeps the old file") {
   const test::TemporaryFolder folder;
   const test::TinyModel model = test::make_tiny_model({});

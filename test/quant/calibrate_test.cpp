@@ -6,67 +6,17 @@
 #include <limits>
 #include <set>
 
-#include "converter/lower/layers.h"
-#include "converter/lower/lower.h"
-#include "converter/onnx/import.h"
-#include "converter/passes/passes.h"
-#include "converter/shape/infer.h"
 #include "runtime/base/error.h"
+#include "test/quant/model.h"
 #include "test/support/catch.h"
 #include "test/support/command.h"
 
 using namespace pocket;
+using test::load;
+using test::Model;
+using test::some_windows;
 
 namespace {
-
-struct Model {
-  ir::Graph graph;
-  Lowered lowered;
-  LayerMap layers;
-  std::vector<QuantWeight> weights;
-};
-
-Model load(const std::string& name, Encoding encoding = Encoding::m0e4, int64_t group = 32) {
-  Model model;
-  onnx_import::ImportReport report;
-  model.graph =
-      onnx_import::import_model(std::string(POCKET_SOURCE_DIR) + "/models/" + name, &report);
-  shape::infer_shapes(model.graph);
-  PassOptions passes;
-  passes.max_context = report.context;
-  run_passes(model.graph, passes);
-  LowerOptions options;
-  options.max_context = report.context;
-  model.lowered = lower(model.graph, options);
-  model.layers = find_layers(model.graph);
-  for (LoweredWeight& weight : model.lowered.weights) {
-    WeightFormat format;
-    format.rows = weight.source.rows();
-    format.columns = weight.source.columns();
-    if (weight.role != WeightRole::vector && weight.role != WeightRole::positions) {
-      format.encoding = encoding;
-      format.group = group;
-    }
-    model.weights.push_back({weight.name, &weight.source, format, false});
-  }
-  return model;
-}
-
-CalibrationWindows some_windows(int64_t vocab, size_t count = 5, int64_t length = 24) {
-  CalibrationWindows windows;
-  uint64_t state = 5;
-  for (size_t i = 0; i < count; ++i) {
-    windows.windows.emplace_back();
-    for (int64_t t = 0; t < length; ++t) {
-      state = state * 6364136223846793005ull + 1442695040888963407ull;
-      windows.windows.back().push_back(
-          static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(vocab)));
-    }
-    windows.tokens += length;
-  }
-  windows.held_out = count > 1 ? 1 : 0;
-  return windows;
-}
 
 struct Sections {
   std::vector<uint8_t> codes, pairs;
