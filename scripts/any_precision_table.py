@@ -2,6 +2,7 @@
 """Perplexity of one --weights any file at each of its widths, beside the cheap alternative: uniform codes cut short.
 
     ENV/bin/python scripts/any_precision_table.py BUILD MODEL_FOLDER CALIBRATION HELDOUT OUT_DIR
+                                                  [--calibration-tokens N]
 
 ENV needs numpy and onnx. CALIBRATION and HELDOUT are texts or token files as llmconvert and llmbench take them. Three
 conversions of the matrices, embedding and head in f16 in each:
@@ -76,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("build", "model", "calibration", "heldout", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--calibration-tokens", type=int, default=32768)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -90,7 +92,8 @@ def main() -> None:
 
     reference = convert(args.model, "f16", "--weights", "f16")
     even = convert(args.model, "any-even", "--weights", "any")
-    calibrated = convert(args.model, "any-calibrated", "--weights", "any", "--calibration", args.calibration)
+    calibrated = convert(args.model, "any-calibrated", "--weights", "any", "--calibration", args.calibration,
+                         "--calibration-tokens", args.calibration_tokens)
 
     def measure(path: Path, *words: object) -> dict:
         return json.loads(run("llmbench", "perplexity", path, "--text", args.heldout, "--against", reference, "--json",

@@ -36,7 +36,7 @@ TEST_CASE("any precision: one file, and the perplexity falls with the bits that 
   const TemporaryFolder folder;
   const std::string pocket = folder / "any.pocket", text = folder / "text.txt";
   const std::string all = read_file(model_folder(kBundledModel) + "/heldout.txt");
-  write_file(text, all.substr(0, 6000));
+  write_file(text, all.substr(0, 3000));
   convert({model_folder(kBundledModel), "-o", pocket, "--weights", "any", "--bits", "4,3,2",
            "--quiet"});
   const nlohmann::json document = nlohmann::json::parse(bench({"inspect", pocket, "--json", "-"}));
