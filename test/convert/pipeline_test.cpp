@@ -184,7 +184,7 @@ TEST_CASE("options reach the file") {
   CHECK(grouped > 5);
 }
 
-TEST_CASE("--held-out compares the finished file with the model") {
+TEST_CASE("held-out: the finished file is compared with the model") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket", report_path = folder / "report.json";
   const std::string ids = folder / "ids.json";
