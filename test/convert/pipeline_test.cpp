@@ -8,6 +8,20 @@
 using namespace pocket;
 using test::llmconvert;
 
+namespace {
+
+// Nine windows of 20 token ids, all below 90, for a calibration.
+void write_windows(const std::string& path) {
+  nlohmann::json windows = nlohmann::json::array();
+  for (int64_t i = 0; i < 9; ++i) {
+    windows.push_back(nlohmann::json::array());
+    for (int64_t t = 0; t < 20; ++t) windows.back().push_back((i * 37 + t * t * 11 + t) % 90);
+  }
+  test::write_file(path, windows.dump());
+}
+
+}  // namespace
+
 TEST_CASE("every tiny model converts in every encoding and is verified") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket", report_path = folder / "report.json";
@@ -63,12 +77,7 @@ TEST_CASE("calibrated methods convert, are verified and reported, and leave noth
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket", report_path = folder / "report.json";
   const std::string ids = folder / "ids.json";
-  nlohmann::json windows = nlohmann::json::array();
-  for (int64_t i = 0; i < 9; ++i) {
-    windows.push_back(nlohmann::json::array());
-    for (int64_t t = 0; t < 20; ++t) windows.back().push_back((i * 37 + t * t * 11 + t) % 90);
-  }
-  test::write_file(ids, windows.dump());
+  write_windows(ids);
   for (const char* name : {"tiny-gpt2", "tiny-qwen2", "tiny-qwen2-fp16-external"}) {
     for (const char* method : {"rtn", "gptq", "awq", "awq+gptq"}) {
       INFO(name << " by " << method);
@@ -118,12 +127,7 @@ TEST_CASE("any precision converts with and without a text, is verified and repor
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket", report_path = folder / "report.json";
   const std::string ids = folder / "ids.json";
-  nlohmann::json windows = nlohmann::json::array();
-  for (int64_t i = 0; i < 9; ++i) {
-    windows.push_back(nlohmann::json::array());
-    for (int64_t t = 0; t < 20; ++t) windows.back().push_back((i * 37 + t * t * 11 + t) % 90);
-  }
-  test::write_file(ids, windows.dump());
+  write_windows(ids);
   for (const char* name : {"tiny-gpt2", "tiny-qwen2"}) {
     for (const bool calibrated : {false, true}) {
       INFO(name << (calibrated ? " calibrated" : ""));

@@ -4,13 +4,14 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <random>
 
 #include "runtime/base/error.h"
+#include "test/quant/gaussian.h"
 #include "test/quant/slow_any.h"
 #include "test/support/catch.h"
 
 using namespace pocket;
+using test::gaussian;
 
 namespace {
 
@@ -20,14 +21,6 @@ WeightFormat format_of(int64_t rows, int64_t columns, uint32_t widths = kThree) 
   WeightFormat format{Encoding::any, rows, columns, 0, widths, 0};
   while (widths >> (format.width + 1) != 0) ++format.width;
   return format;
-}
-
-std::vector<float> gaussian(int64_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, 0.05f);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(random);
-  return values;
 }
 
 std::vector<float> squares(int64_t count, uint32_t seed) {

@@ -3,13 +3,14 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
-#include <random>
 
 #include "runtime/base/error.h"
+#include "test/quant/gaussian.h"
 #include "test/quant/slow_twin.h"
 #include "test/support/catch.h"
 
 using namespace pocket;
+using test::gaussian;
 
 namespace {
 
@@ -31,14 +32,6 @@ Encoded encode(const WeightFormat& format, const std::vector<float>& values, int
       },
       threads);
   return out;
-}
-
-std::vector<float> gaussian(int64_t count, uint32_t seed, float deviation = 0.05f) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, deviation);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(random);
-  return values;
 }
 
 }  // namespace

@@ -6,10 +6,12 @@
 
 #include "converter/quant/rtn.h"
 #include "runtime/base/error.h"
+#include "test/quant/gaussian.h"
 #include "test/quant/slow_gptq.h"
 #include "test/support/catch.h"
 
 using namespace pocket;
+using test::gaussian;
 
 namespace {
 
@@ -24,14 +26,6 @@ Eigen::MatrixXf moments_of(int64_t columns, int64_t samples, uint32_t seed) {
   for (int64_t k = 0; k < columns; k += 5) mix.col(k) *= 4.0f;  // some inputs matter more
   x = (x * mix).eval();
   return x.transpose() * x / static_cast<float>(samples);
-}
-
-std::vector<float> gaussian(int64_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, 0.05f);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(random);
-  return values;
 }
 
 test::SlowMatrix slow(const Eigen::MatrixXf& moments) {
