@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "converter/quant/w8a8.h"
 #include "runtime/package/weight.h"
 
 namespace pocket {
@@ -24,6 +25,8 @@ struct ConvertOptions {
   int64_t group_size = 32;  // of the 4-bit encodings
   uint32_t widths = 0;      // of `any`, as WeightFormat::widths
   QuantMethod method;
+  W8a8Options w8a8;
+  bool w8a8_shadow = false;        // the held-out text is read with outliers added
   std::string calibration;         // text or token file; empty: none
   int64_t calibration_tokens = 0;  // 0: 32768
   std::string held_out;            // text or token file to measure the result on; empty: none

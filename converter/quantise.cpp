@@ -27,12 +27,11 @@ WeightFormat format_of(const LoweredWeight& weight, const ConvertOptions& option
   if (weight.role == WeightRole::vector) return format;
   // Learned positions are looked up once and added: they stay f16 under every option.
   format.encoding = weight.role == WeightRole::positions ? Encoding::f16 : options.weights;
-  if (format.encoding == Encoding::any) {
-    // Tables of any precision serve products alone: what is looked up, and the head, stay f16.
-    if (weight.role != WeightRole::matrix) {
-      format.encoding = Encoding::f16;
-      return format;
-    }
+  const bool any = format.encoding == Encoding::any;
+  if (any || format.encoding == Encoding::w8a8) {
+    // These serve products alone: what is looked up, and the head, stay f16.
+    if (weight.role != WeightRole::matrix) format.encoding = Encoding::f16;
+    if (!any || weight.role != WeightRole::matrix) return format;
     format.widths = options.widths;
     format.width = static_cast<int32_t>(std::bit_width(options.widths)) - 1;
   }
@@ -76,6 +75,31 @@ void warn_of_short_text(const CalibrationWindows& windows, const std::vector<Qua
                 " inputs of a linear: give a longer text, or use --method rtn.");
 }
 
+// A matrix that several linears share has no one input whose range w8a8 could take.
+void keep_unmeasured(const std::vector<std::optional<WeightOutcome>>& outcomes,
+                     std::vector<WeightFormat>& formats, Progress& progress) {
+  int64_t kept = 0;
+  for (size_t i = 0; i < formats.size(); ++i) {
+    if (formats[i].encoding != Encoding::w8a8 || outcomes[i]) continue;
+    formats[i].encoding = Encoding::f16;
+    ++kept;
+  }
+  if (kept == 0) return;
+  progress.note(std::to_string(kept) +
+                " tensors stay f16: several linears read them, with inputs of different ranges.");
+}
+
+// Where the codes of a w8a8 weight's input end, and what lies beyond.
+void set_input(const WeightOutcome& outcome, PackageWriter& writer) {
+  const OutlierStatistics& seen = outcome.activation->outliers;
+  std::optional<Outlier> outlier;
+  if (seen.outliers > 0) {
+    outlier = Outlier{outlier_importance(outcome.input_most, outcome.activation->step),
+                      seen.hot_channels, static_cast<float>(seen.hit_rate)};
+  }
+  writer.set_input(outcome.activation->step, std::move(outlier));
+}
+
 std::string time_text(double seconds) {
   if (seconds < 90.0) return std::to_string(std::lround(seconds)) + " s";
   return std::to_string(std::lround(seconds / 60.0)) + " min";
@@ -108,6 +132,7 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
   calibration.gptq = options.method.gptq;
   calibration.act_order = options.method.act_order;
   calibration.clip = options.method.clip;
+  calibration.w8a8 = options.w8a8;
   calibration.threads = kThreads;
   calibration.state_folder = options.output + ".calibration";
   const LayerMap layers = find_layers(graph);
@@ -150,6 +175,7 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
     for (WeightOutcome& outcome : calibrated.outcomes) {
       report.outcomes[outcome.weight] = std::move(outcome);
     }
+    keep_unmeasured(report.outcomes, formats, progress);
   }
   progress.stage("encoding " + std::to_string(lowered.weights.size()) + " tensors as " +
                  encoding_name(options.weights));
@@ -177,6 +203,7 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
                       kind.bits);
         next += bytes;
       }
+      if (report.outcomes[i]->activation) set_input(*report.outcomes[i], writer);
       report.errors.push_back(report.outcomes[i]->error);
     } else if (format.encoding == Encoding::any) {
       report.errors.push_back(encode_any(

@@ -13,6 +13,7 @@
 #include "converter/quant/moments.h"
 #include "converter/quant/parallel.h"
 #include "converter/quant/rtn.h"
+#include "converter/quant/w8a8_layer.h"
 #include "runtime/base/error.h"
 
 namespace pocket {
@@ -28,7 +29,9 @@ uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
                 const CalibrationWindows& windows, const CalibrationOptions& options) {
   std::string text = "calibration 1\n" + graph.to_text();
   text += std::to_string(options.awq) + std::to_string(options.gptq) +
-          std::to_string(options.act_order) + std::to_string(options.clip) + "\n";
+          std::to_string(options.act_order) + std::to_string(options.clip) +
+          std::to_string(options.w8a8.clip_threshold) + std::to_string(options.w8a8.per_channel) +
+          "\n";
   for (const auto& window : windows.windows) {
     for (const int64_t id : window) text += std::to_string(id) + " ";
     text += "\n";
@@ -217,9 +220,25 @@ class Calibration {
   }
 
   void process(int layer, LayerRecord& record) {
-    std::vector<const Site*> sites;
+    std::vector<const Site*> sites, w8a8;
     for (const Site& site : sites_) {
-      if (site.layer == layer) sites.push_back(&site);
+      if (site.layer != layer) continue;
+      const Encoding encoding = weights_[site.weights.front()].format.encoding;
+      (encoding == Encoding::w8a8 ? w8a8 : sites).push_back(&site);
+    }
+    if (!w8a8.empty()) {
+      W8a8Layer made = calibrate_w8a8(weights_, w8a8, run_, first_held_out_, options_.w8a8,
+                                      options_.threads);
+      for (const W8a8Layer::Linear& linear : made.linears) {
+        const size_t index = linear.outcome.weight;
+        record.outcomes.push_back(linear.outcome);
+        record.codes.push_back(linear.codes);
+        record.pairs.push_back(linear.scales);
+        for (const WeightUse& use : uses_[index]) {
+          run_.replace(use, weights_[index].format.rows,
+                       unpack(weights_[index].format, {linear.codes, linear.scales, {}}));
+        }
+      }
     }
     if (sites.empty()) return;
     std::vector<InputStatistics> statistics = measure(sites);

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "converter/lower/weight_source.h"
+#include "converter/reference/w8a8.h"
 
 namespace pocket::reference {
 
@@ -77,7 +78,7 @@ WeightSource weight_of(const Call& call, size_t first, size_t count) {
 
 // x W^T + bias, one tile of weight rows after the other.
 HostTensor multiply(const Call& call, const HostTensor& x, const WeightSource& weight,
-                    const HostTensor* bias) {
+                    const HostTensor* bias, int64_t first_scale = 0) {
   const int64_t columns = width_of(call, x);
   if (weight.columns() != columns) call.fail("has a weight whose columns do not fit its rows");
   if (bias != nullptr && bias->elements() != weight.rows()) call.fail("has a bias of another size");
@@ -88,7 +89,8 @@ HostTensor multiply(const Call& call, const HostTensor& x, const WeightSource& w
   const ConstRows in(x.f.data(), count, columns);
   Rows out(y.f.data(), count, weight.rows());
   std::vector<float> tile;
-  for (int64_t first = 0; first < weight.rows(); first += kRowsAtOnce) {
+  const bool codes = multiply_codes(call, x, weight, first_scale, y);
+  for (int64_t first = 0; first < weight.rows() && !codes; first += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, weight.rows() - first);
     tile.resize(static_cast<size_t>(rows * columns));
     weight.read_rows(first, rows, tile.data());
@@ -120,8 +122,8 @@ std::vector<HostTensor> gated_linear(const Call& call) {
   const HostTensor& x = call.input(0);
   HostTensor gate =
       multiply(call, x, weight_of(call, 3, 1), call.has(1) ? &call.input(1) : nullptr);
-  const HostTensor up =
-      multiply(call, x, weight_of(call, 4, 1), call.has(2) ? &call.input(2) : nullptr);
+  const HostTensor up = multiply(call, x, weight_of(call, 4, 1),
+                                 call.has(2) ? &call.input(2) : nullptr, gate.shape.back());
   if (gate.shape != up.shape) call.fail("has a gate of another width");
   const std::string function = call.node.text("activation", "none");
   for (size_t i = 0; i < gate.f.size(); ++i) {
