@@ -71,17 +71,20 @@ void W8a8Input::multiply(const Eigen::Ref<const Matrix>& codes, const float* sca
 }
 
 bool multiply_codes(const Call& call, const HostTensor& x, const WeightSource& weight,
-                    int64_t first_scale, HostTensor& y) {
+                    size_t input, HostTensor& y) {
   const auto given = call.node.attributes.find("code_scales");
   if (given == call.node.attributes.end()) return false;
   const auto& scales = std::get<std::vector<float>>(given->second);
+  int64_t first_scale = 0;  // behind those of the weights before
+  const std::vector<int64_t> rows_of_inputs = call.node.integers("rows");
+  for (size_t i = 3; i < input; ++i) first_scale += rows_of_inputs.at(i - 3);
   const float act_scale = call.node.real("act_scale", 0.0f);
   if (!is_act_scale(act_scale) ||
       static_cast<int64_t>(scales.size()) < first_scale + weight.rows()) {
     call.fail("lacks the scales of its codes");
   }
   const int64_t columns = weight.columns(), count = x.elements() / columns;
-  const W8a8Input input(Eigen::Map<const W8a8Input::Matrix>(x.f.data(), count, columns), act_scale,
+  const W8a8Input coded(Eigen::Map<const W8a8Input::Matrix>(x.f.data(), count, columns), act_scale,
                         call.node.integer("shadow", 0) != 0);
   Eigen::Map<W8a8Input::Matrix> out(y.f.data(), count, weight.rows());
   W8a8Input::Matrix codes, product;
@@ -90,7 +93,7 @@ bool multiply_codes(const Call& call, const HostTensor& x, const WeightSource& w
     codes.resize(rows, columns);
     product.resize(count, rows);
     weight.read_rows(first, rows, codes.data());
-    input.multiply(codes, scales.data() + first_scale + first, product);
+    coded.multiply(codes, scales.data() + first_scale + first, product);
     out.middleCols(first, rows) = product;
   }
   return true;

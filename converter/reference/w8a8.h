@@ -32,9 +32,9 @@ class W8a8Input {
   Matrix beyond_;                       // [count, channels], in steps
 };
 
-// y = the product of rows x with a weight of codes, whose scales begin at `first_scale` of the
-// node's; false, and y as it was, where the node's weights are plain numbers.
-bool multiply_codes(const Call&, const HostTensor& x, const WeightSource&, int64_t first_scale,
+// y = the product of rows x with a weight of codes, which is made of inputs from `input` on; false,
+// and y as it was, where the node's weights are plain numbers.
+bool multiply_codes(const Call&, const HostTensor& x, const WeightSource&, size_t input,
                     HostTensor& y);
 
 }  // namespace pocket::reference
