@@ -255,7 +255,7 @@ class Calibration {
       }
     });
     std::vector<InputStatistics> statistics;
-    for (const MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
+    for (MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
     return statistics;
   }
 
