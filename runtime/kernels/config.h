@@ -74,6 +74,9 @@ const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape
 // hold the loads of both.
 bool gates_apart(const DeviceLimits&, bool four_bit);
 
+// Whether one instruction multiplies two f16; Adreno's multiply one, at twice the rate.
+bool pairs_halves(const DeviceLimits&);
+
 // Lanes that load distinct activations in the subgroup forms of gemv and gemm: 4 or 8.
 uint32_t broadcast_lanes(const DeviceLimits&);
 
