@@ -331,6 +331,11 @@ DotForm dot_form(const DeviceLimits& limits) {
   return adreno ? DotForm::mixed : DotForm::none;
 }
 
+bool pairs_halves(const DeviceLimits& limits) {
+  // FMA.v2f16 in what the compilers of mali-g610 and mali-g720 make, mad.f16 in Adreno's.
+  return !contains(limits.name, "adreno") && !contains(limits.name, "turnip");
+}
+
 uint32_t broadcast_lanes(const DeviceLimits& limits) { return limits.subgroup_size >= 8 ? 8 : 4; }
 
 }  // namespace pocket

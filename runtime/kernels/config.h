@@ -85,6 +85,9 @@ bool gates_apart(const DeviceLimits&, bool four_bit);
 enum class DotForm : uint8_t { none, both_signed, mixed };
 DotForm dot_form(const DeviceLimits&);
 
+// Whether one instruction multiplies two f16; Adreno's multiply one, at twice the rate.
+bool pairs_halves(const DeviceLimits&);
+
 // Lanes that load distinct activations in the subgroup forms of gemv and gemm: 4 or 8.
 uint32_t broadcast_lanes(const DeviceLimits&);
 

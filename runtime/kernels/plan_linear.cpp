@@ -126,12 +126,14 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       presence(context, m.bias),
                       presence(context, m.up_bias),
                       static_cast<uint32_t>(m.activation),
-                      format.columns % 4 == 0 ? 1u : 0u,
+                      format.columns % 32 == 0 ? 2u : (format.columns % 4 == 0 ? 1u : 0u),
                       broadcast_lanes(context.limits)};
   const bool codes = w8a8 && reads_codes(tokens, config);
   if (codes) d.specialization[4] = 2;  // X_KIND of shaders/common/w8a8.glsl
-  if (tokens == 1 || planes) d.specialization.push_back(config.splits);
-  if (planes) d.specialization.push_back(static_cast<uint32_t>(format.width));
+  const bool half = products_in_half(context, format.encoding);
+  if (tokens == 1 || planes || half) d.specialization.push_back(config.splits);
+  if (planes || half) d.specialization.push_back(static_cast<uint32_t>(format.width));
+  if (half) d.specialization.push_back(pairs_halves(context.limits) ? 1 : 0);
   d.operands = {step_record(), codes ? m.codes : m.x.operand, weights.codes,
                 bias.operand,  combine.operand,               out.operand};
   WeightRange up;
