@@ -75,12 +75,26 @@ Matrix inverse_of_lower(const Eigen::MatrixXd& lower, int threads) {
   return inverse;
 }
 
+// The pair of `count` values whose squared errors cost `weights`.
+void choose_pair(const WeightFormat& format, const std::string& name, bool clip,
+                 const float* values, int64_t count, const double* weights, uint32_t* pair) {
+  uint8_t unused[kMaxGroup];
+  // The search also says what is wrong with a group that has no plain range.
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!clip && std::all_of(values, values + count, finite) &&
+      round_group(format.encoding, values, count, unused, pair)) {
+    return;
+  }
+  clip_search(format.encoding, name, values, count, {weights, nullptr, 0}, unused, pair);
+}
+
 }  // namespace
 
 GptqFactor::GptqFactor(const std::string& name, const Eigen::MatrixXf& moments,
                        const GptqOptions& options)
     : order_(column_order(moments, options.act_order)),
       act_order_(options.act_order),
+      clip_(options.clip),
       damping_(options.damping) {
   if (!moments.allFinite()) {
     throw Error(ExitCode::bad_input, "The second moments of the input of '" + name +
@@ -120,7 +134,6 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
   const std::vector<int64_t>& order = factor.order();
   std::fill_n(codes, format.rows * padded, uint8_t{0});
   Matrix work(format.rows, columns);  // columns in their order
-  uint8_t unused[kMaxGroup];
   for (int64_t row = 0; row < format.rows; ++row) {
     const float* in = values + row * columns;
     for (int64_t i = 0; i < columns; ++i) work(row, i) = double{in[order[static_cast<size_t>(i)]]};
@@ -131,8 +144,8 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
     }
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = g * group;
-      clip_search(format.encoding, name, in + first, std::min(group, columns - first),
-                  {weights.data() + first, nullptr, 0}, unused, pairs + row * groups + g);
+      choose_pair(format, name, factor.clip(), in + first, std::min(group, columns - first),
+                  weights.data() + first, pairs + row * groups + g);
     }
   }
   // A block ends where a group ends, so that a group's pair is chosen on up-to-date values.
@@ -152,8 +165,8 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
           for (int64_t k = 0; k < count; ++k) {
             current[static_cast<size_t>(k)] = static_cast<float>(x[i + k]);
           }
-          clip_search(format.encoding, name, current.data(), count,
-                      {factor.weights().data() + i, nullptr, 0}, unused, pair);
+          choose_pair(format, name, factor.clip(), current.data(), count,
+                      factor.weights().data() + i, pair);
         }
         const uint8_t code = nearest_code(format.encoding, static_cast<float>(x[i]), *pair);
         codes[row * padded + column] = code;

@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from metrics import TILE
+from metrics import NOT_FOR_PHONES, TILE, is_hot
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MORE_INSTRUCTIONS = 1.10
@@ -42,6 +42,9 @@ def faults(row: dict) -> list:
     if "error" in row:
         return [row["error"]]
     found = []
+    if is_hot(row["shader"]) and not row["hot"] and not NOT_FOR_PHONES.match(row["shader"]):
+        found.append("is in no plan of test/mobile_shaders/list_pipelines.cpp, so that it was not measured as phones run "
+                     "it: add a shape or a form that asks for it")
     if row["hot"] and (row["spills"] or row["fills"]):
         found.append(f"spills {row['spills']} and fills {row['fills']} registers, none may")
     if row["hot"] and row["scratch_bytes"]:

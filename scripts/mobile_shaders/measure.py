@@ -70,7 +70,7 @@ def measure_gpu(gpu, jobs, modules: dict, bundle: Path, workers: int) -> dict:
                 cache.store(module, job["constants"], answer)
         constants = module.named(job["constants"])
         row = {"shader": job["shader"], "constants": constants, "planned": job["planned"],
-               "hot": job["planned"] and is_hot(job["shader"]), "use": job["uses"][0], "spirv": module.hash[:16]}
+               "hot": job["given"] and is_hot(job["shader"]), "use": job["uses"][0], "spirv": module.hash[:16]}
         if "error" in answer:
             return row | {"error": answer["error"]}
         device.update(answer["device"])
@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--compilers", type=Path, default=ROOT / "build" / "mobile-shaders")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mobile-shaders" / "results")
     parser.add_argument("--gpu", action="append", choices=list(GPUS), help="default: all")
-    parser.add_argument("--planned", action="store_true", help="leave out what the phone itself is not given")
+    parser.add_argument("--planned", action="store_true", help="leave out the forms for phones with fewer features")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     options = parser.parse_args()
     gpus = [GPUS[name] for name in options.gpu or GPUS]

@@ -6,10 +6,12 @@ import machine
 from gpus import Gpu
 from spirv import Module
 
-# Kernels that run for every token or every layer, where a phone is given them: forms for phones with fewer
-# features are listed for the others, and held to nothing there. The generic operators stand in for what no kernel was
-# written for, and the probes measure the device: both are listed, neither is held to anything.
+# Kernels that run for every token or every layer are hot, in the forms for phones with fewer features too. The generic
+# operators stand in for what no kernel was written for, and the probes measure the device: both are listed, neither is
+# held to anything.
 COLD = re.compile(r"generic_|probe_|advance$")
+# Forms that only the rows of the software device ask for.
+NOT_FOR_PHONES = re.compile(r".*_tx$|.*_lanes_sg$")
 PIPES = ("FMA", "CVT", "SFU", "Arithmetic", "Varying", "Texture", "Load/store")
 # Constants of a configuration row (runtime/kernels/config.cpp); the others say what the kernel is asked for.
 TILE = {"LOCAL_SIZE", "LANES", "ROWS", "TOKENS", "SPLITS", "SPREAD", "QUERIES", "PARTS"}
@@ -30,6 +32,8 @@ def weights_per_iteration(shader: str, constants: dict):
     the forms that read texels, whose innermost loop runs over parts of a round; no phone is given those."""
     if not shader.startswith(("gemv_", "gemm_")) or shader.endswith("_tx") or "ROWS" not in constants:
         return None
+    if shader.endswith("_any"):  # a loop over parts of a round, whose planes lie in registers
+        return 4 * constants["ROWS"]
     return 32 * constants["ROWS"] * (2 if "_gated" in shader else 1)
 
 
@@ -88,7 +92,8 @@ def figures(gpu: Gpu, module: Module, shader: str, constants: dict, answer: dict
             result["inner"]["dots"] = machine.count(body, machine.DOT)
         weights = weights_per_iteration(shader, constants)
         if weights:
-            if gpu.family == "adreno" and (loaded := weights_loaded(gpu, shader, body)) != weights:
+            from_planes = shader.endswith("_any")
+            if gpu.family == "adreno" and not from_planes and (loaded := weights_loaded(gpu, shader, body)) != weights:
                 raise ValueError(f"the innermost loop of {shader} on {gpu.name} loads {loaded} weights a turn, not "
                                  f"{weights}: mend weights_per_iteration in scripts/mobile_shaders/metrics.py")
             result["inner"] |= {"weights": weights, "per_weight": round(machine.busy(body) / weights, 3)}

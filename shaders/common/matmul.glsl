@@ -4,14 +4,18 @@
 //
 // Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4, ENCODING_ANY; GATED for two matrices;
 // SUBGROUP: lanes load distinct activations and hand them round, else every lane loads them all;
-// HALF: products and their sums over one round in f16, totals in f32. TEXELS, with SUBGROUP:
-// activations, codes and pairs are read as texels, values are handed round by shuffle, and a round
-// is a loop over its slots: for devices that pay per lane for a load from a storage buffer or for
-// a broadcast, or for long straight code (shaders/README.md, the software device).
+// HALF: products and their sums over one round in pairs of f16, totals in f32. TEXELS, with
+// SUBGROUP: matmul_texels.glsl.
 //
 // 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
 // rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
+//
+// A sum in f16 holds at most 16 products and then goes to f32: it is off by at most 16 half steps of
+// f16, 16/2048, of the sum of their magnitudes. Where f16 comes in PAIRED lanes the codes are centred
+// for it: weights of -1/2 to 7/16 in place of 1 to 31/16, whose common part of 3/2 the bias would take
+// off again, and leave errors five times as large. Elsewhere that costs an instruction a weight; sums
+// hold 8 products there.
 //
 // Any precision (plain form only): the codes are planes of bits, most significant first, and index
 // a table of the row. Four codes at a time: a nibble of each plane is spread to the low bits of four
@@ -23,6 +27,9 @@
 #if defined(ENCODING_INT4) || defined(ENCODING_M0E4)
 #define CODES4
 #endif
+#if !defined(TEXELS) && !defined(ENCODING_ANY)
+#define RUNNING_ROWS  // row_block and row_pairs follow the columns
+#endif
 
 layout(constant_id = 1) const uint LANES = 32u;      // lanes over weight rows
 layout(constant_id = 2) const uint ROWS = 2u;        // weight rows of a lane, even
@@ -33,8 +40,11 @@ layout(constant_id = 6) const uint COMBINE = 0u;     // 0 none, 1 + f32, 2 + f16
 layout(constant_id = 7) const uint BIAS = 0u;        // 0 none, 1 f32, 2 f16
 layout(constant_id = 8) const uint UP_BIAS = 0u;     // of the second matrix
 layout(constant_id = 9) const uint ACTIVATION = 0u;
-layout(constant_id = 10) const uint ALIGNED = 1u;    // columns divide by 4: vector loads of x
+layout(constant_id = 10) const uint ALIGNED = 1u;    // columns divide by 4: vector loads of x; 2: by 32
 layout(constant_id = 11) const uint SPREAD = 8u;     // lanes that load distinct activations: 4 or 8
+#ifdef HALF
+layout(constant_id = 14) const uint PAIRED = 1u;     // the device multiplies f16 in pairs
+#endif
 
 // Words of the activations, the codes and the pairs, by either kind of binding.
 #ifdef TEXELS
@@ -105,11 +115,17 @@ uint columns = push.columns, units = push.units, groups = push.groups,
      group_rounds = push.group_rounds, pairs_base = push.pairs_base,
      up_pairs_base = push.up_pairs_base;
 
-#ifdef TEXELS
+// Elements of a row from column k on. Columns that are whole rounds need no bound.
+const bool WHOLE = ALIGNED == 2u;
+uint vector_at(uint base, uint k) { return base + (WHOLE ? k : min(k, columns - 4u)); }
+bool inside(uint k) { return WHOLE || k < columns; }
+
 // Four activations of the row that starts at element `base`, from column k (a multiple of 4), zero
-// beyond the last column. Rows start at whole texels.
+// beyond the last column.
+#ifdef TEXELS  // rows start at whole texels
+#define ACTIVATIONS vec4
 vec4 load_x(uint base, uint k) {
-  uint i = base + min(k, columns - 4u);
+  uint i = vector_at(base, k);
   vec4 value;
   if (X_F16 != 0u) {
     uvec4 words = QUAD(x4, i >> 3);
@@ -118,23 +134,10 @@ vec4 load_x(uint base, uint k) {
   } else {
     value = uintBitsToFloat(QUAD(x4, i >> 2));
   }
-  return k < columns ? value : vec4(0.0);
+  return inside(k) ? value : vec4(0.0);
 }
 #else
-// Four activations of the row that starts at element `base`, from column k (a multiple of 4), zero
-// beyond the last column.
-vec4 load_x(uint base, uint k) {
-  if (ALIGNED != 0u) {
-    uint i = (base + min(k, columns - 4u)) >> 2;
-    vec4 value;
-    if (X_F16 != 0u) {
-      uvec2 words = x2[i];
-      value = vec4(unpackHalf2x16(words.x), unpackHalf2x16(words.y));
-    } else {
-      value = uintBitsToFloat(x4[i]);
-    }
-    return k < columns ? value : vec4(0.0);
-  }
+vec4 load_x_by_element(uint base, uint k) {
   uint last = columns - 1u;
   vec4 value = vec4(LOAD(x1, X_F16, base + min(k, last)), LOAD(x1, X_F16, base + min(k + 1u, last)),
                     LOAD(x1, X_F16, base + min(k + 2u, last)),
@@ -142,22 +145,48 @@ vec4 load_x(uint base, uint k) {
   return vec4(k < columns ? value.x : 0.0, k + 1u < columns ? value.y : 0.0,
               k + 2u < columns ? value.z : 0.0, k + 3u < columns ? value.w : 0.0);
 }
+#ifdef HALF  // as they lie in memory: two words of two halves each, which is what lanes exchange
+#define ACTIVATIONS uvec2
+uvec2 to_activations(vec4 v) { return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)); }
+uvec2 load_vector(uint i) {
+  if (X_F16 != 0u) return x2[i];
+  return to_activations(uintBitsToFloat(x4[i]));
+}
+#else
+#define ACTIVATIONS vec4
+vec4 to_activations(vec4 v) { return v; }
+vec4 load_vector(uint i) {
+  if (X_F16 != 0u) {
+    uvec2 words = x2[i];
+    return vec4(unpackHalf2x16(words.x), unpackHalf2x16(words.y));
+  }
+  return uintBitsToFloat(x4[i]);
+}
+#endif
+ACTIVATIONS load_x(uint base, uint k) {
+  if (ALIGNED == 0u) return to_activations(load_x_by_element(base, k));
+  ACTIVATIONS value = load_vector(vector_at(base, k) >> 2);
+  return inside(k) ? value : ACTIVATIONS(0);
+}
 #endif
 
 #ifdef HALF
-#define PRODUCT float16_t
 #define WEIGHTS f16vec4
 f16vec4 from_halves(uint a, uint b) { return f16vec4(unpackFloat2x16(a), unpackFloat2x16(b)); }
-#define ACTIVATIONS(a) f16vec4(a)
+f16vec4 values_of(uvec2 a) { return from_halves(a.x, a.y); }
+float sum_of(f16vec4 a) {
+  f16vec2 pair = a.xy + a.zw;
+  return float(pair.x) + float(pair.y);
+}
 #else
-#define PRODUCT float
 #define WEIGHTS vec4
 vec4 from_halves(uint a, uint b) { return vec4(unpackHalf2x16(a), unpackHalf2x16(b)); }
-#define ACTIVATIONS(a) (a)
+vec4 values_of(vec4 a) { return a; }
+float sum_of(vec4 a) { return dot(a, vec4(1.0)); }
 #endif
 
 // Weights of the low and the high 16 code bits of a word: columns 0..3 and 4..7 of its eight.
-#ifdef TEXELS
+#if defined(TEXELS)
 // The same 1 + q/16 put together as f32, which spares the conversion.
 vec4 low_codes(uint w) {
   return uintBitsToFloat((uvec4(w << 19, w << 3, w << 15, w >> 1) & 0x00780000u) | 0x3F800000u);
@@ -165,11 +194,26 @@ vec4 low_codes(uint w) {
 vec4 high_codes(uint w) {
   return uintBitsToFloat((uvec4(w << 11, w >> 5, w << 7, w >> 9) & 0x00780000u) | 0x3F800000u);
 }
-#else
-WEIGHTS low_codes(uint w) {
+#elif defined(HALF)
+// PAIRED: (q - 8) / 16, exactly. The codes stay where they lie, as 1 + q/1024 and 1 + q/64, so that a
+// word takes one shift.
+f16vec4 centred_codes(uint w) {
+  f16vec4 y = from_halves((w & 0x000F000Fu) | 0x3C003C00u, (w & 0x00F000F0u) | 0x3C003C00u);
+  return f16vec4(fma(y.xy, f16vec2(64.0), f16vec2(-64.5)), fma(y.zw, f16vec2(4.0), f16vec2(-4.5)));
+}
+f16vec4 low_codes(uint w) {
+  if (PAIRED != 0u) return centred_codes(w);
   return from_halves(((w << 6) & 0x03C003C0u) | 0x3C003C00u, ((w << 2) & 0x03C003C0u) | 0x3C003C00u);
 }
-WEIGHTS high_codes(uint w) {
+f16vec4 high_codes(uint w) {
+  if (PAIRED != 0u) return centred_codes(w >> 8);
+  return from_halves(((w >> 2) & 0x03C003C0u) | 0x3C003C00u, ((w >> 6) & 0x03C003C0u) | 0x3C003C00u);
+}
+#else
+vec4 low_codes(uint w) {
+  return from_halves(((w << 6) & 0x03C003C0u) | 0x3C003C00u, ((w << 2) & 0x03C003C0u) | 0x3C003C00u);
+}
+vec4 high_codes(uint w) {
   return from_halves(((w >> 2) & 0x03C003C0u) | 0x3C003C00u, ((w >> 6) & 0x03C003C0u) | 0x3C003C00u);
 }
 #endif
@@ -179,6 +223,11 @@ WEIGHTS high_codes(uint w) {
 uint row_block[ROWS];
 uint row_stride[ROWS];
 uint row_pairs[ROWS];
+#ifdef RUNNING_ROWS  // the odd row of two lies beside the even one, or is the same at the end
+uint row_next[ROWS / 2u];
+#define ROW_AT(place, j) (place[(j) & ~1u] + ((j) & 1u) * row_next[(j) >> 1])
+#define EVEN_ROWS(j) for (uint j = 0u; j < ROWS; j += 2u)
+#endif
 uint row_of(uint first, uint lane, uint j) { return first + 2u * (lane + (j >> 1) * LANES) + (j & 1u); }
 
 void locate_rows(uint first, uint lane) {
@@ -194,24 +243,28 @@ void locate_rows(uint first, uint lane) {
     row_pairs[j] = block * groups + (n & 31u);
 #endif
   }
+#ifdef RUNNING_ROWS
+  for (uint j = 0u; j < ROWS; j += 2u) row_next[j >> 1] = row_block[j + 1u] - row_block[j];
+#endif
 }
 
-float total[MATRICES * TOKENS * ROWS];
+const uint ALL_ROWS = MATRICES * ROWS;  // the second matrix's after the first's
+uint cell_of(uint j, uint t) { return (j / ROWS * TOKENS + t) * ROWS + j % ROWS; }
+float total[ALL_ROWS * TOKENS];
 #ifdef CODES4
-float group_total[MATRICES * TOKENS * ROWS];
 float group_sum[TOKENS];  // activations of the group
-#define CURRENT group_total
+#ifdef HALF
+vec2 group_pair[ALL_ROWS];
 #else
-#define CURRENT total
+float group_total[ALL_ROWS * TOKENS];
+#endif
 #endif
 #ifdef HALF
-PRODUCT partial[MATRICES * TOKENS * ROWS];  // of one round
-#else
-#define partial CURRENT
+f16vec2 partial[ALL_ROWS * TOKENS];  // of even columns, of odd ones
 #endif
 uint token_base[TOKENS];  // first elements of the lane's activation rows, clamped to valid ones
 #ifdef SUBGROUP
-vec4 own[TOKENS], own_high[TOKENS];
+ACTIVATIONS own[TOKENS], own_high[TOKENS];
 #endif
 
 // Activations 4 * slot .. 4 * slot + 3 of the round. With 4 lanes the upper half lies in own_high.
@@ -220,172 +273,63 @@ vec4 own[TOKENS], own_high[TOKENS];
   (SPREAD == 4u ? subgroupShuffle((slot) < 4u ? own[t] : own_high[t], (slot) & 3u)             \
                 : subgroupShuffle(own[t], slot))
 #elif defined(SUBGROUP)
-#define SLOT_X(t, slot, id4) \
-  (SPREAD == 4u ? subgroupBroadcast((slot) < 4u ? own[t] : own_high[t], id4) \
-                : subgroupBroadcast(own[t], slot))
-#else
-#define SLOT_X(t, slot, id4) load_x(token_base[t], k + 4u * (slot))
-#endif
-
-// Without subgroups the activation sum of a group is made on the way.
-#if defined(CODES4) && !defined(SUBGROUP)
-#define ADD_TO_GROUP(matrix, t, a) if (matrix == 0u) group_sum[t] += dot(a, vec4(1.0));
-#else
-#define ADD_TO_GROUP(matrix, t, a)
-#endif
-
-#define SLOT(slot, id4, matrix, weight)                                                    \
-  {                                                                                        \
-    WEIGHTS w[ROWS];                                                                       \
-    for (uint j = 0u; j < ROWS; ++j) { w[j] = weight; }                                    \
-    for (uint t = 0u; t < TOKENS; ++t) {                                                   \
-      vec4 a32 = SLOT_X(t, slot, id4);                                                     \
-      ADD_TO_GROUP(matrix, t, a32)                                                         \
-      WEIGHTS a = ACTIVATIONS(a32);                                                        \
-      for (uint j = 0u; j < ROWS; ++j) {                                                   \
-        uint cell = (matrix * TOKENS + t) * ROWS + j;                                      \
-        partial[cell] = fma(a.x, w[j].x, partial[cell]);                                   \
-        partial[cell] = fma(a.y, w[j].y, partial[cell]);                                   \
-        partial[cell] = fma(a.z, w[j].z, partial[cell]);                                   \
-        partial[cell] = fma(a.w, w[j].w, partial[cell]);                                   \
-      }                                                                                    \
-    }                                                                                      \
-  }
-
-// One round of 32 columns of one matrix. `unit0` is the round's first unit; units beyond the row
-// are read again at the last one, their activations are zero.
-#define LOAD_UNITS(buffer, u) \
-  for (uint j = 0u; j < ROWS; ++j) { \
-    unit[j] = QUAD(buffer, row_block[j] + min(u, units - 1u) * row_stride[j]); \
-  }
-
-#if defined(ENCODING_ANY)
-uint plane_words[8u * ROWS];  // of the round, by plane and row
-
-vec4 table_weights(uint j, uint slot) {
-  uint code = 0u;
-  for (uint p = 0u; p < BITS; ++p) {
-    code = (code << 1) | ((((plane_words[p * ROWS + j] >> (4u * slot)) & 15u) * 0x00204081u) & 0x01010101u);
-  }
-  uvec4 c = (uvec4(code) >> uvec4(0u, 8u, 16u, 24u)) & 255u;
-  uvec4 at = row_pairs[j] + (c >> 1);
-  return vec4(half_at(table_words[at.x], c.x), half_at(table_words[at.y], c.y),
-              half_at(table_words[at.z], c.z), half_at(table_words[at.w], c.w));
-}
-
-#define LOAD_PLANE(p, name)                                                              \
-  if (BITS > p) {                                                                        \
-    for (uint j = 0u; j < ROWS; ++j) {                                                   \
-      plane_words[p * ROWS + j] = name[row_block[j] + round * row_stride[j]];            \
-    }                                                                                    \
-  }
-#define ROUND(buffer, matrix)                                                            \
-  LOAD_PLANE(0u, plane1)                                                                 \
-  LOAD_PLANE(1u, plane2)                                                                 \
-  LOAD_PLANE(2u, plane3)                                                                 \
-  LOAD_PLANE(3u, plane4)                                                                 \
-  LOAD_PLANE(4u, plane5)                                                                 \
-  LOAD_PLANE(5u, plane6)                                                                 \
-  LOAD_PLANE(6u, plane7)                                                                 \
-  LOAD_PLANE(7u, plane8)                                                                 \
-  [[dont_unroll]] for (uint s = 0u; s < 8u; ++s) { SLOT(s, 0u, matrix, table_weights(j, s)) }
-#elif defined(TEXELS)
-// A loop keeps the code within the instruction cache, and its few live values in registers.
-#if defined(CODES4)
-#define UNITS_AHEAD(buffer) LOAD_UNITS(buffer, round)
-#define SLOTS(buffer, matrix)                                                              \
-  uint word[ROWS];                                                                         \
-  for (uint j = 0u; j < ROWS; ++j) {                                                       \
-    word[j] = s < 4u ? (s == 0u ? unit[j].x : unit[j].y) : (s == 4u ? unit[j].z : unit[j].w); \
-  }                                                                                        \
-  SLOT(s, 0u, matrix, low_codes(word[j]))                                                  \
-  SLOT(s + 1u, 0u, matrix, high_codes(word[j]))
-#elif defined(ENCODING_F16)
-#define UNITS_AHEAD(buffer)
-#define SLOTS(buffer, matrix)                                                              \
-  LOAD_UNITS(buffer, 4u * round + (s >> 1))                                                \
-  SLOT(s, 0u, matrix, from_halves(unit[j].x, unit[j].y))                                   \
-  SLOT(s + 1u, 0u, matrix, from_halves(unit[j].z, unit[j].w))
-#else
-#define UNITS_AHEAD(buffer)
-#define SLOTS(buffer, matrix)                                                              \
-  LOAD_UNITS(buffer, 8u * round + s)                                                       \
-  SLOT(s, 0u, matrix, uintBitsToFloat(unit[j]))                                            \
-  LOAD_UNITS(buffer, 8u * round + s + 1u)                                                  \
-  SLOT(s + 1u, 0u, matrix, uintBitsToFloat(unit[j]))
-#endif
-#define ROUND(buffer, matrix)                                                              \
-  {                                                                                        \
-    uvec4 unit[ROWS];                                                                      \
-    UNITS_AHEAD(buffer)                                                                    \
-    [[dont_unroll]] for (uint s = 0u; s < 8u; s += 2u) { SLOTS(buffer, matrix) }           \
-  }
-#elif defined(CODES4)
-#define ROUND(buffer, matrix)                        \
-  {                                                  \
-    uvec4 unit[ROWS];                                \
-    LOAD_UNITS(buffer, round)                        \
-    SLOT(0u, 0u, matrix, low_codes(unit[j].x))       \
-    SLOT(1u, 1u, matrix, high_codes(unit[j].x))      \
-    SLOT(2u, 2u, matrix, low_codes(unit[j].y))       \
-    SLOT(3u, 3u, matrix, high_codes(unit[j].y))      \
-    SLOT(4u, 0u, matrix, low_codes(unit[j].z))       \
-    SLOT(5u, 1u, matrix, high_codes(unit[j].z))      \
-    SLOT(6u, 2u, matrix, low_codes(unit[j].w))       \
-    SLOT(7u, 3u, matrix, high_codes(unit[j].w))      \
-  }
-#elif defined(ENCODING_F16)
-#define ROUND_UNIT(buffer, matrix, u, s0, i0, s1, i1)                 \
-  LOAD_UNITS(buffer, 4u * round + u)                                  \
-  SLOT(s0, i0, matrix, from_halves(unit[j].x, unit[j].y))             \
-  SLOT(s1, i1, matrix, from_halves(unit[j].z, unit[j].w))
-#define ROUND(buffer, matrix)                         \
-  {                                                   \
-    uvec4 unit[ROWS];                                 \
-    ROUND_UNIT(buffer, matrix, 0u, 0u, 0u, 1u, 1u)    \
-    ROUND_UNIT(buffer, matrix, 1u, 2u, 2u, 3u, 3u)    \
-    ROUND_UNIT(buffer, matrix, 2u, 4u, 0u, 5u, 1u)    \
-    ROUND_UNIT(buffer, matrix, 3u, 6u, 2u, 7u, 3u)    \
-  }
-#else
-#define ROUND_UNIT(buffer, matrix, u, id4)            \
-  LOAD_UNITS(buffer, 8u * round + u)                  \
-  SLOT(u, id4, matrix, WEIGHTS(uintBitsToFloat(unit[j])))
-#define ROUND(buffer, matrix)                         \
-  {                                                   \
-    uvec4 unit[ROWS];                                 \
-    ROUND_UNIT(buffer, matrix, 0u, 0u)                \
-    ROUND_UNIT(buffer, matrix, 1u, 1u)                \
-    ROUND_UNIT(buffer, matrix, 2u, 2u)                \
-    ROUND_UNIT(buffer, matrix, 3u, 3u)                \
-    ROUND_UNIT(buffer, matrix, 4u, 0u)                \
-    ROUND_UNIT(buffer, matrix, 5u, 1u)                \
-    ROUND_UNIT(buffer, matrix, 6u, 2u)                \
-    ROUND_UNIT(buffer, matrix, 7u, 3u)                \
-  }
-#endif
-
-void run_round(uint round) {
-  uint k = 32u * round;
+#define HANDED(low, high, slot, id4) \
+  (SPREAD == 4u ? subgroupBroadcast((slot) < 4u ? low : high, id4) : subgroupBroadcast(low, slot))
 #ifdef HALF
-  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) partial[i] = PRODUCT(0.0);
+#define SLOT_X(t, slot, id4) values_of(HANDED(own[t], own_high[t], slot, id4))
+#else
+#define SLOT_X(t, slot, id4) HANDED(own[t], own_high[t], slot, id4)
 #endif
+#else
+#define SLOT_X(t, slot, id4) values_of(load_x(token_base[t], k + 4u * (slot)))
+#endif
+
+// Four products of a cell. In halves they come in pairs.
+#ifdef HALF
+#define ADD_PRODUCTS(cell, four, weights)                           \
+  partial[cell] = fma((four).xy, (weights).xy, partial[cell]);      \
+  partial[cell] = fma((four).zw, (weights).zw, partial[cell]);
+#else
+#ifdef CODES4
+#define SUMS group_total
+#else
+#define SUMS total
+#endif
+#define ADD_PRODUCTS(cell, four, weights)                           \
+  SUMS[cell] = fma((four).x, (weights).x, SUMS[cell]);              \
+  SUMS[cell] = fma((four).y, (weights).y, SUMS[cell]);              \
+  SUMS[cell] = fma((four).z, (weights).z, SUMS[cell]);              \
+  SUMS[cell] = fma((four).w, (weights).w, SUMS[cell]);
+#endif
+
 #ifdef SUBGROUP
-  uint lane = gl_SubgroupInvocationID & (SPREAD - 1u);
-  for (uint t = 0u; t < TOKENS; ++t) {
-    own[t] = load_x(token_base[t], k + 4u * lane);
-    if (SPREAD == 4u) own_high[t] = load_x(token_base[t], k + 16u + 4u * lane);
-  }
+// The lane's own activations of a round, and their sum over the lanes.
+uint own_column = 4u * (gl_SubgroupInvocationID & (SPREAD - 1u));
+#ifndef TEXELS
+uint own_vector[TOKENS];  // of the first round
 #endif
-#if defined(CODES4) && defined(SUBGROUP)
+void load_own(uint round) {
+  uint k = 32u * round + own_column;
   for (uint t = 0u; t < TOKENS; ++t) {
-    float all = dot(own[t], vec4(1.0));
-    if (SPREAD == 4u) all += dot(own_high[t], vec4(1.0));
+#ifndef TEXELS
+    if (WHOLE) {
+      own[t] = load_vector(own_vector[t] + 8u * round);
+      if (SPREAD == 4u) own_high[t] = load_vector(own_vector[t] + 8u * round + 4u);
+      continue;
+    }
+#endif
+    own[t] = load_x(token_base[t], k);
+    if (SPREAD == 4u) own_high[t] = load_x(token_base[t], k + 16u);
+  }
+#ifdef CODES4
+  for (uint t = 0u; t < TOKENS; ++t) {
+    float all = sum_of(values_of(own[t]));
+    if (SPREAD == 4u) all += sum_of(values_of(own_high[t]));
 #ifdef TEXELS
     all += subgroupShuffleXor(all, 1u);
     all += subgroupShuffleXor(all, 2u);
     if (SPREAD != 4u) all += subgroupShuffleXor(all, 4u);
-#else
+#else  // Mali's compiler makes a loop over the lanes of a shuffle
     float s = all;
     all = subgroupBroadcast(s, 0u) + subgroupBroadcast(s, 1u) + subgroupBroadcast(s, 2u) +
           subgroupBroadcast(s, 3u);
@@ -395,54 +339,109 @@ void run_round(uint round) {
     group_sum[t] += all;
   }
 #endif
-  ROUND(codes, 0u)
-#ifdef GATED
-  ROUND(up_codes, 1u)
+}
 #endif
-#ifdef HALF
-  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) CURRENT[i] += float(partial[i]);
+
+void begin_totals() {
+  for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) total[i] = 0.0;
+#if defined(SUBGROUP) && !defined(TEXELS)
+  for (uint t = 0u; t < TOKENS; ++t) own_vector[t] = (token_base[t] + own_column) >> 2;
 #endif
 }
 
+#if defined(ENCODING_ANY)
+#include "common/matmul_planes.glsl"
+#elif defined(TEXELS)
+#include "common/matmul_texels.glsl"
+#else
+#include "common/matmul_round.glsl"
+#endif
+
 #ifdef CODES4
+// What the sums over a group are multiplied by: of the products, and of the activations.
 vec2 scale_bias(uint word) {
   vec2 pair = unpackHalf2x16(word);
+#ifdef HALF
+  const float centre = PAIRED != 0u ? 1.5 : 0.0;
+#else
+  const float centre = 0.0;
+#endif
 #ifdef ENCODING_INT4
-  pair = vec2(16.0 * pair.x, -(16.0 + pair.y) * pair.x);
+  pair = vec2(16.0 * pair.x, (16.0 * centre - 16.0 - pair.y) * pair.x);
+#else
+  pair.y += centre * pair.x;
 #endif
   return pair;
 }
-#endif
 
-// Columns of split `first_split` of `splits`: groups (4-bit) or rounds are dealt out in turn.
+// Scale and bias of group g in row j of both matrices.
+vec2 pair_of(uint j, uint g) {
+#ifdef RUNNING_ROWS
+  uint at = ROW_AT(row_pairs, j % ROWS);
+#else
+  uint at = row_pairs[j % ROWS] + g * row_stride[j % ROWS];
+#endif
+#ifdef GATED
+  if (j >= ROWS) return scale_bias(WORD(up_pairs, up_pairs_base + at));
+#endif
+  return scale_bias(WORD(pairs, pairs_base + at));
+}
+
+// Columns of split `first_split` of `splits`: groups are dealt out in turn.
 void inner_product(uint first_split, uint splits) {
   uint rounds = (columns + 31u) >> 5;
-  for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) total[i] = 0.0;
-#ifdef CODES4
+  begin_totals();
+#ifdef RUNNING_ROWS
+  EVEN_ROWS(j) {
+    row_block[j] += first_split * group_rounds * row_stride[j];
+    row_pairs[j] += first_split * row_stride[j];
+  }
+#endif
   for (uint g = first_split; g < groups; g += splits) {
     for (uint t = 0u; t < TOKENS; ++t) group_sum[t] = 0.0;
-    for (uint i = 0u; i < MATRICES * TOKENS * ROWS; ++i) group_total[i] = 0.0;
+#ifdef HALF
+    for (uint j = 0u; j < ALL_ROWS; ++j) group_pair[j] = pair_of(j, g);
+#else
+    for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) group_total[i] = 0.0;
+#endif
     uint end = min((g + 1u) * group_rounds, rounds);
     for (uint round = g * group_rounds; round < end; ++round) run_round(round);
-    for (uint j = 0u; j < ROWS; ++j) {
-      vec2 pair = scale_bias(WORD(pairs, pairs_base + row_pairs[j] + g * row_stride[j]));
-#ifdef GATED
-      vec2 up_pair = scale_bias(WORD(up_pairs, up_pairs_base + row_pairs[j] + g * row_stride[j]));
-#endif
-      for (uint t = 0u; t < TOKENS; ++t) {
-        uint cell = t * ROWS + j;
-        total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];
-#ifdef GATED
-        cell += TOKENS * ROWS;
-        total[cell] += up_pair.x * group_total[cell] + up_pair.y * group_sum[t];
-#endif
-      }
-    }
-  }
+    for (uint j = 0u; j < ALL_ROWS; ++j) {
+#ifdef HALF
+      for (uint t = 0u; t < TOKENS; ++t) total[cell_of(j, t)] += group_pair[j].y * group_sum[t];
 #else
-  for (uint round = first_split; round < rounds; round += splits) run_round(round);
+      vec2 pair = pair_of(j, g);
+      for (uint t = 0u; t < TOKENS; ++t) {
+        uint cell = cell_of(j, t);
+        total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];
+      }
 #endif
+    }
+#ifdef RUNNING_ROWS
+    EVEN_ROWS(j) {
+      row_pairs[j] += splits * row_stride[j];
+      row_block[j] += (splits - 1u) * group_rounds * row_stride[j];
+    }
+#endif
+  }
 }
+#else
+// Columns of split `first_split` of `splits`: rounds are dealt out in turn.
+void inner_product(uint first_split, uint splits) {
+  uint rounds = (columns + 31u) >> 5;
+  begin_totals();
+#ifdef RUNNING_ROWS
+  uint step = WHOLE ? ROUND_UNITS : 0u;
+  EVEN_ROWS(j) row_block[j] += first_split * step * row_stride[j];
+#endif
+  for (uint round = first_split; round < rounds; round += splits) {
+    run_round(round);
+#ifdef RUNNING_ROWS
+    EVEN_ROWS(j) row_block[j] += splits * step * row_stride[j];
+#endif
+  }
+}
+#endif
 
 // One result of row n, activation row t.
 float finish(float value, float up, uint n, uint t) {

@@ -16,7 +16,8 @@
 namespace pocket {
 namespace {
 
-// (variant, constants) -> what it is used for; `planned` on the phone as it is, else a fallback.
+// (variant, constants) -> what it is used for; `planned` on the phone as it is, else a form for one with fewer
+// features, which a driver or --limits may leave.
 struct Uses {
   bool planned = false;
   std::set<std::string> what;
@@ -77,20 +78,25 @@ nlohmann::json pipelines_of(const DeviceLimits& phone) {
       plan_model(phone, test::make_phone_model(shape, encoding),
                  shape.name + " " + encoding_name(encoding), first, pipelines);
     }
+    for (const int32_t width : {2, 3, 4, 8}) {
+      if (!first) continue;
+      plan_model(phone, test::make_phone_model(shape, Encoding::any, width),
+                 shape.name + " any" + std::to_string(width), first, pipelines);
+    }
     first = false;
   }
   nlohmann::json list = nlohmann::json::array();
   std::set<std::string_view> seen;
   for (const auto& [key, uses] : pipelines) {
     list.push_back({{"shader", key.first}, {"constants", key.second}, {"planned", uses.planned},
-                    {"uses", uses.what}});
+                    {"given", true}, {"uses", uses.what}});
     seen.insert(key.first);
   }
   // What no plan of these shapes asks for, with the constants that the shader itself has.
   for (const std::string_view name : shader_variants()) {
     if (seen.contains(name)) continue;
     list.push_back({{"shader", name}, {"constants", nlohmann::json::array()}, {"planned", false},
-                    {"uses", {"no plan of these shapes"}}});
+                    {"given", false}, {"uses", {"no plan of these shapes"}}});
   }
   return list;
 }

@@ -7,7 +7,8 @@ namespace {
 
 class Builder {
  public:
-  Builder(const PhoneShape& shape, Encoding encoding) : s_(shape), encoding_(encoding) {}
+  Builder(const PhoneShape& shape, Encoding encoding, int32_t width)
+      : s_(shape), encoding_(encoding), width_(width) {}
 
   // The residual stream is f32, everything else f16, as the converter's lowering has it.
   Manifest build() {
@@ -54,14 +55,17 @@ class Builder {
     w.shape = {rows, columns};
     w.format = {encoding, rows, columns, 0};
     if (w.format.four_bit()) w.format.group = 32;
-    for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
-      const uint64_t all = role == SectionRole::codes ? w.format.code_bytes() : w.format.pair_bytes();
-      if (all == 0) continue;
-      const uint64_t row_bytes = all / static_cast<uint64_t>(rows);
+    if (encoding == Encoding::any) {
+      w.format.width = width_;
+      w.format.widths = 1u << width_;
+    }
+    for (const SectionKind kind : w.format.section_kinds()) {
+      const uint64_t row_bytes = w.format.row_bytes(kind);
       const auto step = static_cast<int64_t>(kShardBytes / row_bytes) / kBlockRows * kBlockRows;
       for (int64_t row = 0; row < rows; row += step) {
         Section section;
-        section.role = role;
+        section.role = kind.role;
+        section.bits = kind.bits;
         section.first_row = row;
         section.rows = std::min(step, rows - row);
         section.bytes = static_cast<uint64_t>(section.rows) * row_bytes;
@@ -143,6 +147,7 @@ class Builder {
 
   PhoneShape s_;
   Encoding encoding_;
+  int32_t width_;
   Manifest m_;
   const Expr kTokens = Expr::symbol("tokens"), kRows = Expr::symbol("rows");
 };
@@ -157,8 +162,8 @@ std::vector<PhoneShape> phone_shapes() {
           {"qwen3-1.7b", 2048, 6144, 151936, 16, 8, 128, false, true}};
 }
 
-Manifest make_phone_model(const PhoneShape& shape, Encoding encoding) {
-  return Builder(shape, encoding).build();
+Manifest make_phone_model(const PhoneShape& shape, Encoding encoding, int32_t width) {
+  return Builder(shape, encoding, width).build();
 }
 
 }  // namespace pocket::test

@@ -20,7 +20,7 @@ struct PhoneShape {
 // Shapes of TinyLlama-1.1B, LLaMA-2-7B, Gemma-2B, GPT-2 and Qwen3-1.7B.
 std::vector<PhoneShape> phone_shapes();
 
-// One layer with embedding and head, every matrix in `encoding`.
-Manifest make_phone_model(const PhoneShape&, Encoding);
+// One layer with embedding and head, every matrix in `encoding`; `width` bits of codes of any precision.
+Manifest make_phone_model(const PhoneShape&, Encoding, int32_t width = 0);
 
 }  // namespace pocket::test
