@@ -130,8 +130,7 @@ bool round_group(Encoding encoding, const float* values, int64_t count, uint8_t*
 }
 
 void decode_levels(Encoding encoding, uint32_t pair, float levels[16]) {
-  const auto decode = encoding == Encoding::m0e4 ? M0e4::decode : Int4::decode;
-  for (uint8_t code = 0; code < 16; ++code) levels[code] = decode(code, pair);
+  return encoding == Encoding::m0e4 ? M0e4::levels(pair, levels) : Int4::levels(pair, levels);
 }
 
 uint8_t nearest_code(Encoding encoding, float value, uint32_t pair) {
