@@ -153,6 +153,10 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
                          {"weights", encoding_name(options.weights)},
                          {"method", grouped || any ? options.method.name : "round"},
                          {"group_size", grouped ? options.group_size : 0}};
+  if (options.target_bits > 0) {
+    manifest.provenance["target_bits"] = options.target_bits;
+    manifest.provenance["group_size"] = 0;  // they differ
+  }
   if (!options.calibration.empty()) {
     manifest.provenance["calibration"] =
         std::filesystem::path(options.calibration).filename().string();

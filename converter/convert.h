@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "runtime/package/weight.h"
@@ -22,9 +23,12 @@ struct ConvertOptions {
   std::string output;  // .pocket
   Encoding weights = Encoding::m0e4;
   int64_t group_size = 32;  // of the 4-bit encodings
+  std::optional<Encoding> head_weights;  // of embedding and head; empty: see quantise.h
+  double target_bits = 0;   // of the whole file, for each weight; 0: one format for all matrices
   uint32_t widths = 0;      // of `any`, as WeightFormat::widths
   QuantMethod method;
   std::string calibration;         // text or token file; empty: none
+  std::string sensitivity;         // safetensors file for `any`; empty: none
   int64_t calibration_tokens = 0;  // 0: 32768
   std::string held_out;            // text or token file to measure the result on; empty: none
   int64_t context = 0;      // default of the runtime; 0: the model's own, at most 4096

@@ -114,6 +114,7 @@ json ConvertReport::to_json(const Package& package) const {
                  {"tokenizer_bytes", package.tokenizer_bytes()},
                  {"weight_bytes", weight_bytes}};
   if (!calibration.is_null()) out["calibration"] = calibration;
+  if (!budget.is_null()) out["budget"] = budget;
   if (quality) out["quality"] = quality_json(*quality);
   out["peak_memory_bytes"] = peak_memory_bytes();
   if (verify) {
@@ -151,6 +152,10 @@ std::string ConvertReport::summary(const Package& package) const {
     const json ratio = signal_to_noise(sum.error);
     if (!ratio.is_null()) text += format(", signal to noise %.1f dB", ratio.get<double>());
     text += "\n";
+  }
+  if (!budget.is_null()) {
+    text += format("  %.4f bits a weight of the %g asked for; --report lists the choice\n",
+                   budget.at("bits").get<double>(), budget.at("target_bits").get<double>());
   }
   if (!calibration.is_null()) {
     size_t measured = 0, scaled = 0;

@@ -27,6 +27,7 @@ struct ConvertReport {
   std::vector<QuantError> errors;  // by weight
   std::vector<std::optional<WeightOutcome>> outcomes;  // by weight; none without a calibration
   nlohmann::json calibration;                          // what was read; null without
+  nlohmann::json budget;                               // of --target-bits; null without
   std::optional<VerifyResult> verify;
   std::optional<Quality> quality;  // on the text of --held-out
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,21 @@ Encoding weights_of(const std::string& name) {
   if (name == "any") return Encoding::any;
   throw Error(ExitCode::usage,
               "--weights " + name + " is not available: choose f16, int4, m0e4 or any.");
+}
+
+// What --head-weights says; nothing when it is not given.
+std::optional<Encoding> head_weights_of(const std::string& name, const ConvertOptions& options) {
+  if (name.empty()) return {};
+  if (name == "any" || name == "w8a8") {
+    throw Error(ExitCode::usage, "--head-weights " + name + " is not available: choose f16, m0e4 or "
+                                 "int4.");
+  }
+  const Encoding head = weights_of(name);
+  if (options.weights == Encoding::f16 && head != Encoding::f16) {
+    throw Error(ExitCode::usage, "--head-weights " + name + " makes the head smaller than --weights "
+                                 "f16 leaves the matrices: choose 4-bit --weights.");
+  }
+  return head;
 }
 
 // The widths of --bits as WeightFormat::widths.
@@ -78,7 +94,7 @@ QuantMethod method_of(std::string name, const ConvertOptions& options) {
 }
 
 // Options of quantisation that fit together; each would otherwise do nothing.
-void check_quantisation(const ConvertOptions& options, bool tokens_given) {
+void check_quantisation(const ConvertOptions& options, bool tokens_given, bool group_given) {
   const bool calibrated = !options.calibration.empty();
   if (calibrated && options.weights == Encoding::f16) {
     throw Error(ExitCode::usage,
@@ -88,6 +104,28 @@ void check_quantisation(const ConvertOptions& options, bool tokens_given) {
     throw Error(ExitCode::usage,
                 "--calibration-tokens says how much of the --calibration file is read, and none "
                 "is given.");
+  }
+  if (!options.sensitivity.empty()) {
+    if (options.weights != Encoding::any) {
+      throw Error(ExitCode::usage,
+                  std::string("--sensitivity weighs the clusters of --weights any and not ") +
+                      pocket::encoding_name(options.weights) + ": leave it out.");
+    }
+    if (calibrated) {
+      throw Error(ExitCode::usage, "--sensitivity stands in place of what --calibration measures "
+                                   "for --weights any: give one of them.");
+    }
+  }
+  if (options.target_bits > 0) {
+    if (options.weights != Encoding::int4 && options.weights != Encoding::m0e4) {
+      throw Error(ExitCode::usage, std::string("--target-bits chooses among group sizes and --weights ") +
+                                       pocket::encoding_name(options.weights) +
+                                       " has no groups: choose m0e4 or int4.");
+    }
+    if (group_given) {
+      throw Error(ExitCode::usage, "--target-bits chooses each weight's group size, so --group-size "
+                                   "cannot stand beside it: leave one out.");
+    }
   }
   if (options.method.act_order && !options.method.gptq) {
     throw Error(ExitCode::usage, "--act-order is an order of GPTQ and --method " +
@@ -102,7 +140,7 @@ void check_quantisation(const ConvertOptions& options, bool tokens_given) {
 
 int run(int argc, char** argv) {
   ConvertOptions options;
-  std::string weights = "m0e4", method;
+  std::string weights = "m0e4", head_weights, method;
   bool act_order = false, no_clip = false;
   std::vector<int> bits;
   std::vector<std::string> absent(std::size(kAbsent));
@@ -111,6 +149,15 @@ int run(int argc, char** argv) {
       ->required();
   app.add_option("-o,--output", options.output, "OUT.pocket");
   app.add_option("--weights", weights, "f16, int4, any, or m0e4 (alias e0m4), the default");
+  app.add_option("--head-weights", head_weights,
+                 "f16, m0e4 or int4 for embedding and head; default as --weights, but f16 with any and "
+                 "where it adds at most 0.25 bits a weight");
+  app.add_option("--target-bits", options.target_bits,
+                 "bits a weight of the whole file, chosen by measured error: group sizes and f16 "
+                 "may differ")
+      ->check(CLI::Range(1.0, 32.0));
+  app.add_option("--sensitivity", options.sensitivity,
+                 "squared gradients for --weights any, made by scripts/sensitivity.py");
   app.add_option("--bits", bits, "precisions kept by --weights any, 2 to 8; default 4,3,2")
       ->delimiter(',')
       ->check(CLI::Range(pocket::kLeastWidth, pocket::kMostWidth));
@@ -126,8 +173,9 @@ int run(int argc, char** argv) {
                  "text or TOKENS.json on which the result is compared with the model");
   app.add_flag("--act-order", act_order, "gptq: columns with the largest inputs first");
   app.add_flag("--no-clip", no_clip, "rtn: codes span the whole range of a group, no part of it");
-  app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256")
-      ->check(CLI::IsMember({32, 64, 128, 256}));
+  CLI::Option* group =
+      app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256");
+  group->check(CLI::IsMember({32, 64, 128, 256}));
   app.add_option("--context", options.context, "default context of the runtime")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   app.add_option("--chunk", options.chunk, "default prefill chunk of the runtime")
@@ -152,11 +200,12 @@ int run(int argc, char** argv) {
                                      kAbsent[i].instead + ".");
   }
   options.weights = weights_of(weights);
+  options.head_weights = head_weights_of(head_weights, options);
   options.widths = widths_of(bits, options.weights);
   options.method = method_of(method, options);
   options.method.act_order = act_order;
   options.method.clip = !no_clip;
-  check_quantisation(options, tokens->count() > 0);
+  check_quantisation(options, tokens->count() > 0, group->count() > 0);
   if (options.output.empty() && !options.shapes_only) {
     throw Error(ExitCode::usage, "-o OUT.pocket is missing: say where the file shall go.");
   }

@@ -23,14 +23,25 @@ int64_t arg_max(std::span<const float> row) {
   return std::max_element(row.begin(), row.end()) - row.begin();
 }
 
-Quality::Window measure(const ir::Graph& model, const ir::Graph& file,
-                        const std::vector<int64_t>& window) {
+// A graph whose weights are read once for all windows.
+struct Model {
+  const ir::Graph& graph;
+  reference::ConstantCache constants{};
+
+  std::vector<float> logits(const std::vector<int64_t>& tokens) {
+    reference::RunOptions options;
+    options.constants = &constants;
+    return reference::logits(graph, tokens, options).f;
+  }
+};
+
+Quality::Window measure(Model& model, Model& file, const std::vector<int64_t>& window) {
   Quality::Window out;
   if (window.size() < 2) return out;
   // The last token predicts nothing inside its window.
   const std::vector<int64_t> inputs(window.begin(), window.end() - 1);
-  const std::vector<float> expected = reference::logits(model, inputs).f;
-  const std::vector<float> actual = reference::logits(file, inputs).f;
+  const std::vector<float> expected = model.logits(inputs);
+  const std::vector<float> actual = file.logits(inputs);
   const size_t vocab = expected.size() / inputs.size();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::span<const float> p(expected.data() + i * vocab, vocab);
@@ -63,9 +74,10 @@ Quality::Window Quality::sum() const {
   return sum;
 }
 
-Quality measure_quality(const ir::Graph& model, const ir::Graph& file,
+Quality measure_quality(const ir::Graph& model_graph, const ir::Graph& file_graph,
                         const std::vector<std::vector<int64_t>>& windows, int threads,
                         const std::function<void(size_t done)>& after_window) {
+  Model model{model_graph}, file{file_graph};
   Quality out;
   out.windows.resize(windows.size());
   const auto batch = static_cast<size_t>(std::max(threads, 1));

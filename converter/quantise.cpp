@@ -7,32 +7,38 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <optional>
 
+#include "converter/budget_formats.h"
 #include "converter/lower/integer_codes.h"
 #include "converter/lower/layers.h"
 #include "converter/quant/any_precision.h"
 #include "converter/quant/calibrate.h"
 #include "converter/quant/encode.h"
 #include "converter/quant/rtn.h"
+#include "converter/quant/sensitivity.h"
 
 namespace pocket {
 namespace {
 
 constexpr int kThreads = 2;
 
-WeightFormat format_of(const LoweredWeight& weight, const ConvertOptions& options) {
+bool of_head(const LoweredWeight& weight) {
+  return weight.role == WeightRole::embedding || weight.role == WeightRole::head;
+}
+
+// `head`: of embedding and head.
+WeightFormat format_of(const LoweredWeight& weight, Encoding head, const ConvertOptions& options) {
   WeightFormat format;
   format.rows = weight.source.rows();
   format.columns = weight.source.columns();
   if (weight.role == WeightRole::vector) return format;
   // Learned positions are looked up once and added: they stay f16 under every option.
-  format.encoding = weight.role == WeightRole::positions ? Encoding::f16 : options.weights;
+  format.encoding = weight.role == WeightRole::positions ? Encoding::f16
+                    : of_head(weight)                    ? head
+                                                         : options.weights;
   if (format.encoding == Encoding::any) {
-    // Tables of any precision serve products alone: what is looked up, and the head, stay f16.
-    if (weight.role != WeightRole::matrix) {
-      format.encoding = Encoding::f16;
-      return format;
-    }
     format.widths = options.widths;
     format.width = static_cast<int32_t>(std::bit_width(options.widths)) - 1;
   }
@@ -81,14 +87,20 @@ std::string time_text(double seconds) {
   return std::to_string(std::lround(seconds / 60.0)) + " min";
 }
 
+std::vector<QuantWeight> quant_weights(Lowered& lowered, const std::vector<WeightFormat>& formats) {
+  std::vector<QuantWeight> weights;
+  for (size_t i = 0; i < lowered.weights.size(); ++i) {
+    LoweredWeight& weight = lowered.weights[i];
+    weights.push_back(
+        {weight.name, &weight.source, formats[i], keeps_codes(weight.source, formats[i])});
+  }
+  return weights;
+}
+
 Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph,
-                           const onnx_import::HfConfig& config, Lowered& lowered,
-                           const std::vector<WeightFormat>& formats, Progress& progress,
-                           ConvertReport& report) {
-  const CalibrationWindows windows = read_calibration(
-      options.calibration, config.tokenizer_json, config.tokenizer_config_json,
-      lowered.program.vocab, lowered.program.max_context,
-      options.calibration_tokens > 0 ? options.calibration_tokens : kCalibrationTokens);
+                           const CalibrationWindows& windows, const LayerMap& layers,
+                           Lowered& lowered, const std::vector<WeightFormat>& formats,
+                           Progress& progress, ConvertReport& report) {
   report.calibration = {
       {"file", std::filesystem::path(options.calibration).filename().string()},
       {"tokens", windows.tokens},
@@ -96,12 +108,7 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
       {"held_out_windows", windows.held_out}};
   progress.stage("calibrating " + options.method.name + " on " + std::to_string(windows.tokens) +
                  " tokens in " + std::to_string(windows.windows.size()) + " windows");
-  std::vector<QuantWeight> weights;
-  for (size_t i = 0; i < lowered.weights.size(); ++i) {
-    LoweredWeight& weight = lowered.weights[i];
-    weights.push_back(
-        {weight.name, &weight.source, formats[i], keeps_codes(weight.source, formats[i])});
-  }
+  const std::vector<QuantWeight> weights = quant_weights(lowered, formats);
   if (options.method.gptq) warn_of_short_text(windows, weights, progress);
   CalibrationOptions calibration;
   calibration.awq = options.method.awq;
@@ -110,7 +117,6 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
   calibration.clip = options.method.clip;
   calibration.threads = kThreads;
   calibration.state_folder = options.output + ".calibration";
-  const LayerMap layers = find_layers(graph);
   const auto start = std::chrono::steady_clock::now();
   int first = -1;
   return calibrate(graph, layers.layer_of, layers.layers, weights, windows, calibration,
@@ -133,19 +139,55 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
 
 }  // namespace
 
+Encoding head_encoding(const ConvertOptions& options, const std::vector<LoweredWeight>& weights) {
+  constexpr double kMostAdded = 0.25;  // bits for each weight of the file
+  if (options.head_weights) return *options.head_weights;
+  if (options.weights != Encoding::int4 && options.weights != Encoding::m0e4) return Encoding::f16;
+  if (options.target_bits > 0) return options.weights;
+  double added = 0.0, count = 0.0;
+  for (const LoweredWeight& weight : weights) {
+    const auto own = static_cast<double>(weight.source.rows() * weight.source.columns());
+    count += own;
+    if (!of_head(weight)) continue;
+    const WeightFormat format = format_of(weight, options.weights, options);
+    if (keeps_codes(weight.source, format)) return options.weights;
+    added += 16.0 * own - 8.0 * static_cast<double>(format.stored_bytes());
+  }
+  return added <= kMostAdded * count ? Encoding::f16 : options.weights;
+}
+
 std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph& graph,
                                   const onnx_import::HfConfig& config, Lowered& lowered,
                                   Progress& progress, PackageWriter& writer,
                                   ConvertReport& report) {
+  const Encoding head = head_encoding(options, lowered.weights);
   std::vector<WeightFormat> formats;
   for (const LoweredWeight& weight : lowered.weights) {
-    formats.push_back(format_of(weight, options));
+    formats.push_back(format_of(weight, head, options));
   }
   report.outcomes.resize(lowered.weights.size());
-  std::unique_ptr<Journal> journal;
+  const LayerMap layers = find_layers(graph);
+  std::optional<CalibrationWindows> windows;
   if (!options.calibration.empty()) {
+    windows = read_calibration(
+        options.calibration, config.tokenizer_json, config.tokenizer_config_json,
+        lowered.program.vocab, lowered.program.max_context,
+        options.calibration_tokens > 0 ? options.calibration_tokens : kCalibrationTokens);
+  }
+  if (options.target_bits > 0) {
+    formats = budget_formats(options, graph, layers, lowered, quant_weights(lowered, formats),
+                             windows ? &*windows : nullptr, kThreads, progress, report);
+  }
+  std::optional<Sensitivity> sensitivity;
+  std::map<const void*, std::string> names;
+  if (!options.sensitivity.empty()) {
+    sensitivity.emplace(options.sensitivity);
+    names = constant_names(graph);
+  }
+  std::unique_ptr<Journal> journal;
+  if (windows) {
     Calibrated calibrated =
-        run_calibration(options, graph, config, lowered, formats, progress, report);
+        run_calibration(options, graph, *windows, layers, lowered, formats, progress, report);
     journal = std::move(calibrated.journal);
     for (WeightOutcome& outcome : calibrated.outcomes) {
       report.outcomes[outcome.weight] = std::move(outcome);
@@ -179,6 +221,13 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
       }
       report.errors.push_back(report.outcomes[i]->error);
     } else if (format.encoding == Encoding::any) {
+      RowReader read_sensitivity;
+      if (sensitivity) {
+        read_sensitivity = [from = sensitivity->of(weight.name, weight.source, names)](
+                               int64_t first, int64_t count, float* out) {
+          from.read_rows(first, count, out);
+        };
+      }
       report.errors.push_back(encode_any(
           weight.name, format,
           [&](int64_t first, int64_t count, float* out) {
@@ -187,7 +236,7 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
           {}, [&](SectionKind kind, std::span<const uint8_t> bytes) {
             writer.append(kind.role, bytes, kind.bits);
           },
-          kThreads));
+          kThreads, read_sensitivity));
     } else {
       report.errors.push_back(encode_weight(
           weight.name, format,

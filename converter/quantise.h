@@ -15,6 +15,12 @@
 
 namespace pocket {
 
+// What embedding and head are encoded as, a tied one once for both. Without --head-weights: as the
+// matrices, but f16 with any precision, and where f16 adds at most a quarter of a bit to each weight
+// of the file: there it buys more than its bytes would elsewhere (bench_results/quality/
+// head-weights.md). Under --target-bits they are chosen like all others.
+Encoding head_encoding(const ConvertOptions& options, const std::vector<LoweredWeight>& weights);
+
 // Returns the state that an interrupted calibration would resume from, to be removed when the file
 // is in place; null without a calibration. The sources in `lowered` take the scales of AWQ.
 std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph& graph,

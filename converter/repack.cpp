@@ -16,6 +16,7 @@ void copy_package(const ConvertOptions& options) {
   for (size_t i = 0; i < manifest.weights.size(); ++i) {
     const Weight& weight = manifest.weights[i];
     writer.begin_weight(weight.name, weight.shape, weight.format);
+    writer.set_input(weight.act_scale, weight.outlier);
     for (const Section& section : weight.sections) {
       const auto bytes = package.section(section);
       writer.append(section.role, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},

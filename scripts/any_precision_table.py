@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """Perplexity of one --weights any file at each of its widths, beside the cheap alternative: uniform codes cut short.
 
-    ENV/bin/python scripts/any_precision_table.py BUILD MODEL_FOLDER CALIBRATION HELDOUT OUT_DIR
-                                                  [--calibration-tokens N]
+    ENV/bin/python scripts/sensitivity.py MODEL_FOLDER CALIBRATION SENSITIVITY
+    ENV/bin/python scripts/any_precision_table.py BUILD MODEL_FOLDER CALIBRATION SENSITIVITY HELDOUT OUT_DIR
+                                                  [--calibration-tokens N] [--table bench_results/quality/any-precision]
 
-ENV needs numpy and onnx. CALIBRATION and HELDOUT are texts or token files as llmconvert and llmbench take them. Three
-conversions of the matrices, embedding and head in f16 in each:
+ENV is that of scripts/requirements-export-a.txt. CALIBRATION and HELDOUT are token files (scripts/quant_tokens.py).
+Four ways to the matrices, embedding and head in f16 in each:
 
   any, even          clusters of the weights alone
   any, calibrated    clusters weighed by the mean square of the inputs
+  any, sensitivity   clusters weighed by the mean squared gradient of each weight
   nested m0e4        4-bit codes of a group of 32; fewer bits are their leading bits, with a scale and a bias of the
                      group fitted anew by least squares, in fp16. The decoded numbers go into the model's own ONNX
                      file, which is then converted to f16: the runtime has no such encoding.
 
 Bits are what a run at that width reads of a matrix, tables or scales included. KL and top-1 are against the f16 file.
+--table writes NAME.md and NAME.json. Exits with 1 when a perplexity does not fall with the bits.
 """
 
 from __future__ import annotations
@@ -30,6 +33,24 @@ from onnx import numpy_helper
 
 WIDTHS = (4, 3, 2)
 GROUP = 32
+COLUMNS = "| matrices | width | bits per weight | perplexity | KL to f16 | top-1 |\n|---|--:|--:|--:|--:|--:|\n"
+HEAD = """# Widths of one file
+
+    ENV/bin/python scripts/quant_tokens.py ../shared/data TOKENS_DIR
+    ENV/bin/python scripts/sensitivity.py MODEL_FOLDER TOKENS_DIR/MODEL.calibration.json SENSITIVITY
+    ENV/bin/python scripts/any_precision_table.py build/release MODEL_FOLDER TOKENS_DIR/MODEL.calibration.json \\
+        SENSITIVITY TOKENS_DIR/MODEL.heldout.json OUT_DIR --table HERE
+
+`any` holds its widths in one file: the code of b bits begins every longer one. `nested m0e4` is the cheap alternative,
+uniform 4-bit codes cut short, with a scale and a bias of each group of 32 for each width. Bits are what a run at that
+width reads of a matrix, tables or scales included; embedding and head are f16 in every row.
+
+"""
+
+
+def line(row: dict) -> str:
+    return (f"| {row['matrices']} | {row['width']} | {row['bits']:.2f} | {row['perplexity']:.3f} | {row['kl']:.4f} "
+            f"| {100 * row['top1']:.1f} % |\n")
 
 
 def nested(rows: np.ndarray, bits: int) -> np.ndarray:
@@ -40,13 +61,13 @@ def nested(rows: np.ndarray, bits: int) -> np.ndarray:
         low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
         step = np.where(high > low, (high - low) / 15, 1)
         q = np.clip(np.rint((x - low) / step), 0, 15).astype(np.int64) >> (4 - bits)
-        q = q.astype(np.float64)
-        spread = q - q.mean(axis=1, keepdims=True)
+        y = 1 + q / 2.0 ** bits  # what the shader makes of the code
+        spread = y - y.mean(axis=1, keepdims=True)
         squares = (spread ** 2).sum(axis=1, keepdims=True)
         scale = np.where(squares > 0, (spread * x).sum(axis=1, keepdims=True) / np.maximum(squares, 1e-300), 0)
         scale = scale.astype(np.float16).astype(np.float64)
-        bias = (x.mean(axis=1, keepdims=True) - scale * q.mean(axis=1, keepdims=True)).astype(np.float16)
-        out[:, first:first + GROUP] = scale * q + bias.astype(np.float64)
+        bias = (x.mean(axis=1, keepdims=True) - scale * y.mean(axis=1, keepdims=True)).astype(np.float16)
+        out[:, first:first + GROUP] = scale * y + bias.astype(np.float64)
     return out
 
 
@@ -75,9 +96,10 @@ def write_nested(folder: Path, out: Path, bits: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("build", "model", "calibration", "heldout", "out"):
+    for name in ("build", "model", "calibration", "sensitivity", "heldout", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--calibration-tokens", type=int, default=32768)
+    parser.add_argument("--table", type=Path)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -94,6 +116,7 @@ def main() -> None:
     even = convert(args.model, "any-even", "--weights", "any")
     calibrated = convert(args.model, "any-calibrated", "--weights", "any", "--calibration", args.calibration,
                          "--calibration-tokens", args.calibration_tokens)
+    sensitive = convert(args.model, "any-sensitivity", "--weights", "any", "--sensitivity", args.sensitivity)
 
     def measure(path: Path, *words: object) -> dict:
         return json.loads(run("llmbench", "perplexity", path, "--text", args.heldout, "--against", reference, "--json",
@@ -112,22 +135,33 @@ def main() -> None:
         read = sum(one["rows"] * (width * one["columns"] + 32 * -(-one["columns"] // GROUP)) for one in matrices)
         return read / count
 
-    print("| matrices | width | bits per weight | perplexity | KL to f16 | top-1 |")
-    print("|---|--:|--:|--:|--:|--:|")
+    rows = []
 
-    def row(name: str, width: object, bits: float, result: dict) -> None:
-        print(f"| {name} | {width} | {bits:.2f} | {result['perplexity']:.3f} | {result['kl']:.4f} "
-              f"| {result['top1']:.4f} |", flush=True)
+    def row(name: str, width: int, bits: float, result: dict) -> None:
+        rows.append({"matrices": name, "width": width, "bits": bits, "tokens": result["tokens"],
+                     "perplexity": result["perplexity"], "kl": result["kl"], "top1": result["top1"]})
+        print(line(rows[-1]), end="", flush=True)
 
-    row("f16", "", 16, measure(reference))
-    for name, path in (("any, even", even), ("any, calibrated", calibrated)):
+    print(COLUMNS, end="")
+    row("f16", 16, 16, measure(reference))
+    for name, path in (("any, even", even), ("any, calibrated", calibrated), ("any, sensitivity", sensitive)):
         for width in WIDTHS:
             row(name, width, any_bits(width), measure(path, "--precision", width))
     for width in WIDTHS:
         folder = args.out / f"nested-{width}"
         write_nested(args.model, folder, width)
-        path = convert(folder, f"nested-{width}", "--weights", "f16")
-        row("nested m0e4", width, nested_bits(width), measure(path))
+        row("nested m0e4", width, nested_bits(width), measure(convert(folder, f"nested-{width}", "--weights", "f16")))
+    if args.table:
+        args.table.parent.mkdir(parents=True, exist_ok=True)
+        note = (f"`{args.model.resolve().name}`, {rows[0]['tokens']} held-out tokens, calibration and sensitivities on "
+                f"{args.calibration_tokens} others; KL and top-1 against the f16 file.\n\n")
+        args.table.with_suffix(".md").write_text(HEAD + note + COLUMNS + "".join(map(line, rows)))
+        document = {"schema": "pocketformer.any_precision", "version": 1, "model": args.model.resolve().name,
+                    "calibration_tokens": args.calibration_tokens, "rows": rows}
+        args.table.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    for worse, better in zip(rows[2:], rows[1:]):
+        if worse["matrices"] == better["matrices"] and worse["perplexity"] <= better["perplexity"]:
+            raise SystemExit(f"{worse['matrices']}: {worse['width']} bits are no worse than {better['width']}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 GEMV_SHAPES = [(5632, 2048), (32000, 2048)]
 GEMM_TOKENS = [64, 256, 512]
-ENCODINGS = ["f16", "int4", "m0e4"]
+ENCODINGS = ["f16", "w8a8", "int4", "m0e4"]
 
 
 def run_json(command: list[str]) -> dict:

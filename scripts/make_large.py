@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Exports a random-weight model of a published shape in fp16 with external data (environment A).
 
-    python scripts/make_large.py tinyllama-1.1b|gemma-2b|llama-110m OUT_FOLDER
+    python scripts/make_large.py tinyllama-1.1b|gemma-2b|llama-110m OUT_FOLDER [--layers N]
 
 The real exporter writes the graph and the files as it would for the trained model; only the values are random, so the
 result is for memory, time and speed. About three times the model's size of memory and twice of disk is needed while it
-runs (Gemma-2B: 17 GB of memory).
+runs (Gemma-2B: 17 GB of memory). --layers cuts the model down.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ SHAPES = {
 }
 
 
-def random_model(name: str, seed: int = 1) -> torch.nn.Module:
+def random_model(name: str, layers: int | None, seed: int = 1) -> torch.nn.Module:
     model_class, config_class, options = SHAPES[name]
+    if layers:
+        options = options | dict(num_hidden_layers=layers)
     with no_init_weights():
         torch.set_default_dtype(torch.float16)
         model = model_class(config_class(**options))
@@ -61,11 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(SHAPES))
     parser.add_argument("out", type=Path)
+    parser.add_argument("--layers", type=int)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.out.parent) as folder, torch.no_grad():
         source = Path(folder) / args.name
-        random_model(args.name).save_pretrained(source)
-        doc = export_hf.export(source, args.out, dtype="float16", command=f"scripts/make_large.py {args.name} OUT",
+        random_model(args.name, args.layers).save_pretrained(source)
+        cut = f" --layers {args.layers}" if args.layers else ""
+        doc = export_hf.export(source, args.out, dtype="float16", command=f"scripts/make_large.py {args.name} OUT{cut}",
                                post_process=False)
     if not list(args.out.glob("model.onnx_data*")):
         export_hf.make_external(args.out / "model.onnx")

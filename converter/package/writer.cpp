@@ -107,6 +107,11 @@ void PackageWriter::begin_weight(const std::string& name, const std::vector<int6
   state_->appended.clear();
 }
 
+void PackageWriter::set_input(float act_scale, std::optional<Outlier> outlier) {
+  state_->weights.back().act_scale = act_scale;
+  state_->weights.back().outlier = std::move(outlier);
+}
+
 void PackageWriter::append(SectionRole role, std::span<const uint8_t> bytes, int32_t bits) {
   const SectionKind kind{role, bits};
   uint64_t& appended = state_->appended[kind];

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ class PackageWriter {
   // block of 32 rows does not fit a shard.
   void begin_weight(const std::string& name, const std::vector<int64_t>& shape,
                     const WeightFormat& format);
+  // w8a8: the scale of the current weight's input, and what calibration saw of its outliers.
+  void set_input(float act_scale, std::optional<Outlier> outlier = std::nullopt);
   // The next bytes of a role of the current weight, in the layout of weight.h; `bits` tells planes
   // and tables apart. Roles may alternate. Bytes may be cut anywhere.
   void append(SectionRole role, std::span<const uint8_t> bytes, int32_t bits = 0);

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kTileRows = 256;  // a multiple of kBlockRows
 // The exact k-means costs 2^width steps a weight: wider codes start as 4-bit clusters.
 constexpr int32_t kMostSeedWidth = 4;
-// What a column without input counts, of the mean: it decides only where nothing else does.
+// What a weight without sensitivity counts, of the mean: it decides only where nothing else does.
 constexpr double kLeastSensitivity = 1e-6;
 
 // Distinct values of a row in rising order [begin, end), and their mean. An empty one keeps the
@@ -138,6 +138,7 @@ class Row {
   std::vector<size_t> place_;  // by column
 };
 
+// Of one row, their mean 1.
 std::vector<double> weights_of(std::span<const float> sensitivity, int64_t columns) {
   std::vector<double> weights(static_cast<size_t>(columns), 1.0);
   if (sensitivity.empty()) return weights;
@@ -155,7 +156,9 @@ std::vector<double> weights_of(std::span<const float> sensitivity, int64_t colum
 
 AnyCodes any_precision(const WeightFormat& format, const std::string& name, const float* values,
                        std::span<const float> sensitivity) {
-  const std::vector<double> weights = weights_of(sensitivity, format.columns);
+  const auto columns = static_cast<size_t>(format.columns);
+  const bool by_row = sensitivity.size() > columns;
+  std::vector<double> weights;
   const int32_t least = std::countr_zero(format.widths), most = format.width;
   AnyCodes out;
   out.codes.resize(static_cast<size_t>(format.rows * format.columns));
@@ -171,6 +174,11 @@ AnyCodes any_precision(const WeightFormat& format, const std::string& name, cons
       throw Error(ExitCode::bad_input, "Tensor '" + name + "' holds " + std::to_string(in[k]) +
                                            ", which the fp16 tables of any precision cannot "
                                            "represent: choose another --weights.");
+    }
+    if (n == 0 || by_row) {
+      weights = weights_of(by_row ? sensitivity.subspan(static_cast<size_t>(n) * columns, columns)
+                                  : sensitivity,
+                           format.columns);
     }
     const Row row(in, weights);
     const int32_t seed = std::min(least, kMostSeedWidth);
@@ -210,7 +218,8 @@ AnyCodes any_precision(const WeightFormat& format, const std::string& name, cons
 QuantError encode_any(
     const std::string& name, const WeightFormat& format,
     const std::function<void(int64_t first, int64_t count, float* out)>& read_rows,
-    std::span<const float> sensitivity, const KindSink& sink, int threads) {
+    std::span<const float> sensitivity, const KindSink& sink, int threads,
+    const std::function<void(int64_t first, int64_t count, float* out)>& read_sensitivity) {
   check_format(format, name);
   QuantError sum;
   const int64_t batch = kTileRows * std::max(threads, 1);
@@ -227,7 +236,13 @@ QuantError encode_any(
       const WeightFormat part = part_of(tile);
       std::vector<float> values(static_cast<size_t>(part.rows * part.columns));
       read_rows(next + tile * kTileRows, part.rows, values.data());
-      done[static_cast<size_t>(tile)] = any_precision(part, name, values.data(), sensitivity);
+      std::vector<float> own;  // of each weight
+      if (read_sensitivity) {
+        own.resize(values.size());
+        read_sensitivity(next + tile * kTileRows, part.rows, own.data());
+      }
+      done[static_cast<size_t>(tile)] = any_precision(
+          part, name, values.data(), read_sensitivity ? std::span<const float>(own) : sensitivity);
     });
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const AnyCodes& made = done[static_cast<size_t>(tile)];

@@ -3,8 +3,10 @@
 // the row, solved exactly; each further bit cuts every cluster in two where the weighted squared
 // error falls most. A row has a table of cluster means, in fp16, for each stored width.
 //
-// A weight counts by the sensitivity of its input: the mean square that calibration saw. (The loss
-// grows with the square of the error times this; what a row adds to it is the same for the row.)
+// A weight counts by its sensitivity: the mean squared gradient of the loss by it (sensitivity.h), or
+// in its place the mean square of its input, which calibration saw. (The gradient is the product of
+// the input and of what comes back to the row. Were these independent, the row's factor would be
+// the same for all its weights, and fall out.)
 #pragma once
 
 #include <cstdint>
@@ -24,8 +26,8 @@ struct AnyCodes {
   QuantError error;                           // at the largest width
 };
 
-// Encodes `format.rows` rows. `sensitivity` has a number of at least 0 per column, or is empty: all
-// columns count alike. Columns whose input was always zero count next to nothing. `name` is the
+// Encodes `format.rows` rows. `sensitivity` has a number of at least 0 per weight, or per column, or
+// is empty: all weights of a row count alike. What has none counts next to nothing. `name` is the
 // tensor that an Error(bad_input) names when a value is not finite or too large for fp16.
 AnyCodes any_precision(const WeightFormat& format, const std::string& name, const float* values,
                        std::span<const float> sensitivity);
@@ -33,9 +35,12 @@ AnyCodes any_precision(const WeightFormat& format, const std::string& name, cons
 // Receives the bytes of each kind of section in the order of the layout; called from one thread.
 using KindSink = std::function<void(SectionKind, std::span<const uint8_t>)>;
 
-// A whole weight, tile by tile. `read_rows` as in encode.h.
+// A whole weight, tile by tile. `read_rows` as in encode.h; `read_sensitivity` gives the numbers of
+// each weight in the same way, or is empty: `sensitivity` has those of the columns, if any.
 QuantError encode_any(const std::string& name, const WeightFormat& format,
                       const std::function<void(int64_t first, int64_t count, float* out)>& read_rows,
-                      std::span<const float> sensitivity, const KindSink& sink, int threads);
+                      std::span<const float> sensitivity, const KindSink& sink, int threads,
+                      const std::function<void(int64_t first, int64_t count, float* out)>&
+                          read_sensitivity = {});
 
 }  // namespace pocket

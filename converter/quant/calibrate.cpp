@@ -255,7 +255,7 @@ class Calibration {
       }
     });
     std::vector<InputStatistics> statistics;
-    for (const MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
+    for (MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
     return statistics;
   }
 
@@ -297,19 +297,20 @@ class Calibration {
     for (const size_t weight : site.weights) add({weight, false, 0, by_column});
     for (const ScaleFold::Target& target : site.fold->targets) {
       add({target.weight, target.rows, target.first, inverse});
-      replace_vector(target.weight);
+      replace_scaled(target.weight);
     }
     run_.divide_border(site.input, by_column);
     divide_moments(statistics.second, by_column);
     divide_moments(statistics.held_out_second, by_column);
   }
 
-  // What the run computes with from now on; matrices are replaced when they are rounded.
-  void replace_vector(size_t weight) {
-    if (weights_[weight].format.rows != 1 || weights_[weight].format.four_bit()) return;
-    std::vector<float> values(static_cast<size_t>(weights_[weight].format.columns));
-    weights_[weight].source->read_rows(0, 1, values.data());
-    for (const WeightUse& use : uses_[weight]) run_.replace(use, 1, values);
+  // What the run computes with from now on; what is rounded is replaced then.
+  void replace_scaled(size_t weight) {
+    const WeightFormat& format = weights_[weight].format;
+    if (format.four_bit()) return;
+    std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
+    weights_[weight].source->read_rows(0, format.rows, values.data());
+    for (const WeightUse& use : uses_[weight]) run_.replace(use, format.rows, values);
   }
 
   void round(const Site& site, const InputStatistics& statistics, double ratio,

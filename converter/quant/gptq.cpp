@@ -13,6 +13,7 @@ namespace pocket {
 namespace {
 
 using Matrix = GptqFactor::Matrix;
+using Row = Eigen::Map<Eigen::RowVectorXd>;
 
 constexpr int64_t kBlock = 128;  // columns whose feedback to the rest is applied in one product
 constexpr double kMostDamping = 10.0;
@@ -27,18 +28,64 @@ std::vector<int64_t> column_order(const Eigen::MatrixXf& moments, bool act_order
   return order;
 }
 
+// Calls work(first, count) for the tiles of [begin, end).
+template <typename Work>
+void for_tiles(Eigen::Index begin, Eigen::Index end, int threads, const Work& work) {
+  parallel_for((end - begin + kBlock - 1) / kBlock, threads, [&](int64_t tile) {
+    const Eigen::Index first = begin + tile * kBlock;
+    work(first, std::min<Eigen::Index>(kBlock, end - first));
+  });
+}
+
+// The lower triangle of a symmetric matrix becomes L with L L^T = the matrix; false when it is not
+// positive definite. Above the diagonal nothing is read.
+bool cholesky(Eigen::MatrixXd& matrix, int threads) {
+  const Eigen::Index size = matrix.rows();
+  for (Eigen::Index first = 0; first < size; first += kBlock) {
+    const Eigen::Index width = std::min<Eigen::Index>(kBlock, size - first), rest = first + width;
+    auto corner = matrix.block(first, first, width, width);
+    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(corner);
+    if (factor.info() != Eigen::Success) return false;
+    for_tiles(rest, size, threads, [&](Eigen::Index row, Eigen::Index count) {
+      auto below = matrix.block(row, first, count, width);
+      corner.triangularView<Eigen::Lower>().transpose().solveInPlace<Eigen::OnTheRight>(below);
+    });
+    for_tiles(rest, size, threads, [&](Eigen::Index column, Eigen::Index count) {
+      const auto own = matrix.block(column, first, count, width).transpose();
+      const Eigen::Index under = column + count;
+      matrix.block(column, column, count, count).triangularView<Eigen::Lower>() -=
+          own.transpose() * own;
+      matrix.block(under, column, size - under, count).noalias() -=
+          matrix.block(under, first, size - under, width) * own;
+    });
+  }
+  return matrix.diagonal().allFinite();
+}
+
 // The inverse of a lower triangular matrix, lower triangular too.
 Matrix inverse_of_lower(const Eigen::MatrixXd& lower, int threads) {
   const Eigen::Index size = lower.rows();
   Matrix inverse = Matrix::Zero(size, size);
-  parallel_for((size + kBlock - 1) / kBlock, threads, [&](int64_t block) {
-    const Eigen::Index first = block * kBlock, rest = size - first;
-    const Eigen::Index width = std::min<Eigen::Index>(kBlock, rest);
+  for_tiles(0, size, threads, [&](Eigen::Index first, Eigen::Index width) {
+    const Eigen::Index rest = size - first;
     Eigen::MatrixXd part = Eigen::MatrixXd::Identity(rest, width);
     lower.bottomRightCorner(rest, rest).triangularView<Eigen::Lower>().solveInPlace(part);
     inverse.block(first, first, rest, width) = part;
   });
   return inverse;
+}
+
+// The pair of `count` values whose squared errors cost `weights`.
+void choose_pair(const WeightFormat& format, const std::string& name, bool clip,
+                 const float* values, int64_t count, const double* weights, uint32_t* pair) {
+  uint8_t unused[kMaxGroup];
+  // The search also says what is wrong with a group that has no plain range.
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!clip && std::all_of(values, values + count, finite) &&
+      round_group(format.encoding, values, count, unused, pair)) {
+    return;
+  }
+  clip_search(format.encoding, name, values, count, {weights, nullptr, 0}, unused, pair);
 }
 
 }  // namespace
@@ -47,6 +94,7 @@ GptqFactor::GptqFactor(const std::string& name, const Eigen::MatrixXf& moments,
                        const GptqOptions& options)
     : order_(column_order(moments, options.act_order)),
       act_order_(options.act_order),
+      clip_(options.clip),
       damping_(options.damping) {
   if (!moments.allFinite()) {
     throw Error(ExitCode::bad_input, "The second moments of the input of '" + name +
@@ -65,8 +113,7 @@ GptqFactor::GptqFactor(const std::string& name, const Eigen::MatrixXf& moments,
       }
       lower(j, j) = lower(j, j) == 0.0 ? std::max(mean, 1e-30) : lower(j, j) + damping_ * mean;
     }
-    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> factor(lower);
-    if (factor.info() == Eigen::Success && lower.diagonal().allFinite()) break;
+    if (cholesky(lower, options.threads)) break;
     if (damping_ >= kMostDamping) {
       throw Error(ExitCode::bad_input,
                   "The second moments of the input of '" + name +
@@ -87,7 +134,6 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
   const std::vector<int64_t>& order = factor.order();
   std::fill_n(codes, format.rows * padded, uint8_t{0});
   Matrix work(format.rows, columns);  // columns in their order
-  uint8_t unused[kMaxGroup];
   for (int64_t row = 0; row < format.rows; ++row) {
     const float* in = values + row * columns;
     for (int64_t i = 0; i < columns; ++i) work(row, i) = double{in[order[static_cast<size_t>(i)]]};
@@ -98,8 +144,8 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
     }
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = g * group;
-      clip_search(format.encoding, name, in + first, std::min(group, columns - first),
-                  {weights.data() + first, nullptr, 0}, unused, pairs + row * groups + g);
+      choose_pair(format, name, factor.clip(), in + first, std::min(group, columns - first),
+                  weights.data() + first, pairs + row * groups + g);
     }
   }
   // A block ends where a group ends, so that a group's pair is chosen on up-to-date values.
@@ -118,16 +164,15 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
           for (int64_t k = 0; k < count; ++k) {
             current[static_cast<size_t>(k)] = static_cast<float>(x[i + k]);
           }
-          clip_search(format.encoding, name, current.data(), count,
-                      {factor.weights().data() + i, nullptr, 0}, unused, pair);
+          choose_pair(format, name, factor.clip(), current.data(), count,
+                      factor.weights().data() + i, pair);
         }
         const uint8_t code = nearest_code(format.encoding, static_cast<float>(x[i]), *pair);
         codes[row * padded + column] = code;
         const double decoded = double{decode_code(format.encoding, code, *pair)};
         const double loss = (x[i] - decoded) / upper(i, i);
         losses(row, i - first) = loss;
-        const double* feedback = upper.data() + i * columns;
-        for (int64_t j = i + 1; j < last; ++j) x[j] -= loss * feedback[j];
+        Row(x + i + 1, last - i - 1) -= loss * upper.row(i).segment(i + 1, last - i - 1);
       }
     }
     if (last == columns) break;

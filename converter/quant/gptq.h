@@ -19,6 +19,7 @@ struct GptqOptions {
   // Columns in the order of falling second moments. Every group's pair is then chosen before the
   // first column is rounded; otherwise when its first column is reached.
   bool act_order = false;
+  bool clip = true;  // else codes span the whole range of a group, unless fp16 cannot hold that
   int threads = 1;
 };
 
@@ -37,6 +38,7 @@ class GptqFactor {
   // What a unit of squared rounding error costs at a position: 1 / U_ii^2.
   const std::vector<double>& weights() const { return weights_; }
   bool act_order() const { return act_order_; }
+  bool clip() const { return clip_; }
   double damping() const { return damping_; }  // that sufficed
 
  private:
@@ -44,6 +46,7 @@ class GptqFactor {
   Matrix upper_;
   std::vector<double> weights_;
   bool act_order_;
+  bool clip_;
   double damping_;
 };
 

@@ -40,6 +40,9 @@ std::vector<ValueId> LayerRun::border_behind(int layer) const {
 void LayerRun::evaluate(const std::vector<ValueId>& wanted,
                         const std::function<void(size_t window, Values)>& take) const {
   const auto batch = static_cast<size_t>(std::max(threads_, 1));
+  reference::ConstantCache constants;
+  reference::RunOptions options;
+  options.constants = &constants;
   for (size_t first = 0; first < windows_.size(); first += batch) {
     const size_t count = std::min(batch, windows_.size() - first);
     std::vector<Values> results(count);
@@ -47,7 +50,7 @@ void LayerRun::evaluate(const std::vector<ValueId>& wanted,
       const size_t window = first + static_cast<size_t>(i);
       reference::Feeds feeds = reference::decoder_feeds(graph_, windows_[window]);
       for (const auto& [value, tensor] : borders_[window]) feeds.emplace(value, tensor);
-      results[static_cast<size_t>(i)] = reference::evaluate(graph_, feeds, wanted);
+      results[static_cast<size_t>(i)] = reference::evaluate(graph_, feeds, wanted, options);
     });
     for (size_t i = 0; i < count; ++i) take(first + i, std::move(results[i]));
   }

@@ -10,14 +10,26 @@
 namespace pocket {
 namespace {
 
-constexpr int64_t kBlock = 128;        // columns of a product
+constexpr int64_t kBlock = 256;        // columns of a product
 constexpr int kDroppedBits = 12;       // of the 23 fraction bits: a bin is 2^-11 of its values wide
 constexpr size_t kBins = size_t{1} << (31 - kDroppedBits);
 
-Eigen::MatrixXf symmetric_mean(const Eigen::MatrixXf& lower, int64_t rows) {
-  Eigen::MatrixXf mean = lower.selfadjointView<Eigen::Lower>();
-  mean /= static_cast<float>(rows);
-  return mean;
+// In place: these matrices are the most memory that calibration takes.
+Eigen::MatrixXf symmetric_mean(Eigen::MatrixXf lower, int64_t rows) {
+  lower /= static_cast<float>(rows);
+  constexpr Eigen::Index kTile = 64;  // both of a pair of tiles stay in cache
+  const Eigen::Index size = lower.rows();
+  for (Eigen::Index j = 0; j < size; j += kTile) {
+    for (Eigen::Index i = j; i < size; i += kTile) {
+      const Eigen::MatrixXf tile =
+          lower.block(i, j, std::min(kTile, size - i), std::min(kTile, size - j)).transpose();
+      if (i > j)
+        lower.block(j, i, tile.rows(), tile.cols()) = tile;
+      else
+        lower.block(j, i, tile.rows(), tile.cols()).triangularView<Eigen::StrictlyUpper>() = tile;
+    }
+  }
+  return lower;
 }
 
 }  // namespace
@@ -56,7 +68,7 @@ void MomentsCollector::add(const Eigen::Ref<const Rows>& rows, bool held_out, in
   });
 }
 
-InputStatistics MomentsCollector::finish() const {
+InputStatistics MomentsCollector::finish() {
   if (used_.rows == 0) {
     throw Error(ExitCode::bad_input, "Calibration brings no row to the input of '" + name_ +
                                          "': give a longer text.");
@@ -64,9 +76,9 @@ InputStatistics MomentsCollector::finish() const {
   InputStatistics out;
   out.rows = used_.rows;
   out.held_out_rows = held_out_.rows;
-  out.second = symmetric_mean(used_.moments, used_.rows);
+  out.second = symmetric_mean(std::move(used_.moments), used_.rows);
   if (held_out_.rows > 0) {
-    out.held_out_second = symmetric_mean(held_out_.moments, held_out_.rows);
+    out.held_out_second = symmetric_mean(std::move(held_out_.moments), held_out_.rows);
   }
   for (const double sum : magnitudes_) {
     out.mean_magnitude.push_back(static_cast<float>(sum / static_cast<double>(used_.rows)));

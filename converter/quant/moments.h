@@ -28,7 +28,8 @@ class MomentsCollector {
   MomentsCollector(std::string name, int64_t columns);
   // Throws Error(bad_input) when a value is not finite.
   void add(const Eigen::Ref<const Rows>& rows, bool held_out, int threads);
-  InputStatistics finish() const;  // Throws Error(bad_input) when there was no row.
+  // Once, the sums become the means. Throws Error(bad_input) when there was no row.
+  InputStatistics finish();
 
  private:
   struct Sum {

@@ -56,6 +56,16 @@ bool mentions(const Expr& dim, const char* symbol) {
 
 }  // namespace
 
+const HostTensor* ConstantCache::find(ir::ValueId id, const ir::TensorData& data) {
+  const std::lock_guard<std::mutex> lock(guard_);
+  if (const auto it = kept_.find(id); it != kept_.end()) return &it->second;
+  const bool integer = ir::is_integer_type(data.type);
+  const int64_t bytes = data.elements() * (integer ? int64_t{8} : int64_t{4});
+  if (bytes > left_) return nullptr;
+  left_ -= bytes;
+  return &kept_.emplace(id, HostTensor::from(data)).first->second;
+}
+
 Bindings bind_symbols(const ir::Graph& graph, const Feeds& feeds, Bindings bindings) {
   const auto each = [&](auto visit) {
     for (const auto& [id, feed] : feeds) {
@@ -111,6 +121,10 @@ std::map<ir::ValueId, HostTensor> evaluate(const ir::Graph& graph, const Feeds& 
     if (const auto fed = feeds.find(id); fed != feeds.end()) return fed->second;
     if (const auto it = live.find(id); it != live.end()) return it->second;
     const ir::Value& value = graph.value(id);
+    if (value.constant && options.constants != nullptr) {
+      const HostTensor* kept = options.constants->find(id, *value.constant);
+      if (kept != nullptr) return *kept;
+    }
     if (value.constant) return live.emplace(id, HostTensor::from(*value.constant)).first->second;
     if (value.elements && value.producer == ir::kAbsent) {
       return live.emplace(id, evaluated_elements(value, bindings)).first->second;

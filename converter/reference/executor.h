@@ -1,9 +1,11 @@
 // Float executor of the ir on the CPU: folds constants, calibrates, and is the oracle for every
-// rewrite. Plain and exact rather than fast; values are freed after their last reader.
+// rewrite. Values are freed after their last reader. One run computes on the calling thread, so runs
+// over several windows may stand side by side, and threads change no bit.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "converter/reference/registry.h"
@@ -14,8 +16,24 @@ using Feeds = std::map<ir::ValueId, HostTensor>;
 // Sees every output of every node as soon as it is computed.
 using Observer = std::function<void(const ir::Node&, ir::ValueId, const HostTensor&)>;
 
+// Constants as floats, kept from one run over a graph to the next, as long as they fit in
+// `most_bytes`: reading a weight in half precision costs as much as multiplying many rows by it. For
+// a graph whose constants stay what they are meanwhile; safe from several threads.
+class ConstantCache {
+ public:
+  explicit ConstantCache(int64_t most_bytes = int64_t{512} << 20) : left_(most_bytes) {}
+  // Null when it does not fit any more.
+  const HostTensor* find(ir::ValueId, const ir::TensorData&);
+
+ private:
+  std::mutex guard_;
+  std::map<ir::ValueId, HostTensor> kept_;
+  int64_t left_;  // bytes
+};
+
 struct RunOptions {
   const Registry* registry = nullptr;  // null: standard_registry()
+  ConstantCache* constants = nullptr;  // may be null
   Observer observer;                   // may be empty
   std::vector<ir::ValueId> keep;       // returned besides what was asked for
   Bindings bindings;                   // symbols that the shapes of the feeds do not tell

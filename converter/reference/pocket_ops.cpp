@@ -20,8 +20,6 @@ using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::Row
 using Rows = Eigen::Map<RowMajor>;
 using ConstRows = Eigen::Map<const RowMajor>;
 
-constexpr int64_t kRowsAtOnce = 256;  // of a weight, so that a large one is never whole in memory
-
 int64_t width_of(const Call& call, const HostTensor& x) {
   if (x.shape.empty() || x.shape.back() <= 0 || x.is_integer()) {
     call.fail("needs rows of floats");
@@ -29,20 +27,55 @@ int64_t width_of(const Call& call, const HostTensor& x) {
   return x.shape.back();
 }
 
-float activate(const Call& call, const std::string& function, float x) {
-  if (function == "none") return x;
-  if (function == "relu") return std::max(x, 0.0f);
-  if (function == "silu") return x / (1.0f + std::exp(-x));
-  if (function == "sigmoid") return 1.0f / (1.0f + std::exp(-x));
-  if (function == "quick_gelu") return x / (1.0f + std::exp(-1.702f * x));
-  if (function == "tanh") return std::tanh(x);
-  if (function == "relu_square") return std::max(x, 0.0f) * std::max(x, 0.0f);
-  if (function == "gelu_erf") {
-    return 0.5f * x * (1.0f + std::erf(x / std::numbers::sqrt2_v<float>));
+constexpr int64_t kChunk = 1024;
+using Chunk = Eigen::Array<float, kChunk, 1>;
+
+// `f` over chunks that lie at one alignment wherever the values do: the exponential of a packet and
+// that of a single value may differ in their last bit.
+template <typename F>
+void in_chunks(std::vector<float>& values, F f) {
+  Chunk chunk = Chunk::Zero();
+  for (auto at = values.begin(); at != values.end();) {
+    const auto count = std::min<ptrdiff_t>(kChunk, values.end() - at);
+    std::copy_n(at, count, chunk.data());
+    chunk = f(chunk).eval();
+    at = std::copy_n(chunk.data(), count, at);
   }
-  if (function == "gelu_tanh") {
-    const float inner = std::sqrt(2.0f / std::numbers::pi_v<float>) * (x + 0.044715f * x * x * x);
-    return 0.5f * x * (1.0f + std::tanh(inner));
+}
+
+template <typename F>
+void each(std::vector<float>& values, F f) {
+  for (float& value : values) value = f(value);
+}
+
+void activate(const Call& call, const std::string& function, std::vector<float>& values) {
+  if (function == "none") return;
+  if (function == "relu") return each(values, [](float x) { return std::max(x, 0.0f); });
+  if (function == "silu") {
+    return in_chunks(values, [](const Chunk& x) -> Chunk { return x / (1.0f + (-x).exp()); });
+  }
+  if (function == "sigmoid") {
+    return in_chunks(values, [](const Chunk& x) -> Chunk { return 1.0f / (1.0f + (-x).exp()); });
+  }
+  if (function == "quick_gelu") {
+    return in_chunks(values,
+                     [](const Chunk& x) -> Chunk { return x / (1.0f + (-1.702f * x).exp()); });
+  }
+  if (function == "tanh") return each(values, [](float x) { return std::tanh(x); });
+  if (function == "relu_square") {
+    return each(values, [](float x) { return std::max(x, 0.0f) * std::max(x, 0.0f); });
+  }
+  if (function == "gelu_erf") {
+    return each(values, [](float x) {
+      return 0.5f * x * (1.0f + std::erf(x / std::numbers::sqrt2_v<float>));
+    });
+  }
+  if (function == "gelu_tanh") {  // (1 + tanh(y)) / 2 = 1 / (1 + exp(-2 y))
+    static constexpr float kFactor =
+        -2.0f * std::numbers::sqrt2_v<float> * std::numbers::inv_sqrtpi_v<float>;
+    return in_chunks(values, [](const Chunk& x) -> Chunk {
+      return x / (1.0f + (kFactor * (x + 0.044715f * x * x * x)).exp());
+    });
   }
   call.fail("has the unknown function " + function);
 }
@@ -75,24 +108,32 @@ WeightSource weight_of(const Call& call, size_t first, size_t count) {
   return WeightSource(std::move(parts));
 }
 
-// x W^T + bias, one tile of weight rows after the other.
-HostTensor multiply(const Call& call, const HostTensor& x, const WeightSource& weight,
+// x W^T + bias, with W made of inputs [first, first + count).
+HostTensor multiply(const Call& call, const HostTensor& x, size_t first, size_t count,
                     const HostTensor* bias) {
+  const WeightSource weight = weight_of(call, first, count);
   const int64_t columns = width_of(call, x);
   if (weight.columns() != columns) call.fail("has a weight whose columns do not fit its rows");
   if (bias != nullptr && bias->elements() != weight.rows()) call.fail("has a bias of another size");
   Shape shape = x.shape;
   shape.back() = weight.rows();
   HostTensor y = HostTensor::make(ElementType::f32, shape);
-  const int64_t count = x.elements() / columns;
-  const ConstRows in(x.f.data(), count, columns);
-  Rows out(y.f.data(), count, weight.rows());
-  std::vector<float> tile;
-  for (int64_t first = 0; first < weight.rows(); first += kRowsAtOnce) {
-    const int64_t rows = std::min(kRowsAtOnce, weight.rows() - first);
-    tile.resize(static_cast<size_t>(rows * columns));
-    weight.read_rows(first, rows, tile.data());
-    out.middleCols(first, rows).noalias() = in * ConstRows(tile.data(), rows, columns).transpose();
+  const int64_t lines = x.elements() / columns;
+  const ConstRows in(x.f.data(), lines, columns);
+  Rows out(y.f.data(), lines, weight.rows());
+  int64_t at = 0;
+  for (const WeightPart& part : weight.parts()) {  // as they lie, without a copy
+    const auto* stored = reinterpret_cast<const float*>(part.data.bytes);
+    auto to = out.middleCols(at, part.rows);
+    if (part.transposed) {
+      const ConstRows whole(stored, columns, part.data.shape.back());
+      to.noalias() = in * whole.middleCols(part.first_row, part.rows);
+    } else {
+      const ConstRows rows(stored + part.first_row * columns, part.rows, columns);
+      to.noalias() = in * rows.transpose();
+    }
+    if (part.factor != 1.0f) to *= part.factor;
+    at += part.rows;
   }
   if (bias != nullptr) {
     out.rowwise() += Eigen::Map<const Eigen::RowVectorXf>(bias->f.data(), weight.rows());
@@ -102,15 +143,16 @@ HostTensor multiply(const Call& call, const HostTensor& x, const WeightSource& w
 
 void add_same_shape(const Call& call, HostTensor& to, const HostTensor& from) {
   if (to.shape != from.shape) call.fail("adds a residual of another shape");
-  for (size_t i = 0; i < to.f.size(); ++i) to.f[i] += from.f[i];
+  const auto count = static_cast<Eigen::Index>(to.f.size());
+  Eigen::Map<Eigen::ArrayXf>(to.f.data(), count) +=
+      Eigen::Map<const Eigen::ArrayXf>(from.f.data(), count);
 }
 
 std::vector<HostTensor> linear(const Call& call) {
   if (call.inputs.size() < 4) call.fail("lacks its weight");
-  const WeightSource weight = weight_of(call, 3, call.inputs.size() - 3);
-  HostTensor y = multiply(call, call.input(0), weight, call.has(1) ? &call.input(1) : nullptr);
-  const std::string function = call.node.text("activation", "none");
-  for (float& value : y.f) value = activate(call, function, value);
+  HostTensor y = multiply(call, call.input(0), 3, call.inputs.size() - 3,
+                          call.has(1) ? &call.input(1) : nullptr);
+  activate(call, call.node.text("activation", "none"), y.f);
   if (call.has(2)) add_same_shape(call, y, call.input(2));
   return {std::move(y)};
 }
@@ -118,22 +160,19 @@ std::vector<HostTensor> linear(const Call& call) {
 std::vector<HostTensor> gated_linear(const Call& call) {
   if (call.inputs.size() != 5) call.fail("needs five inputs");
   const HostTensor& x = call.input(0);
-  HostTensor gate =
-      multiply(call, x, weight_of(call, 3, 1), call.has(1) ? &call.input(1) : nullptr);
-  const HostTensor up =
-      multiply(call, x, weight_of(call, 4, 1), call.has(2) ? &call.input(2) : nullptr);
+  HostTensor gate = multiply(call, x, 3, 1, call.has(1) ? &call.input(1) : nullptr);
+  const HostTensor up = multiply(call, x, 4, 1, call.has(2) ? &call.input(2) : nullptr);
   if (gate.shape != up.shape) call.fail("has a gate of another width");
-  const std::string function = call.node.text("activation", "none");
-  for (size_t i = 0; i < gate.f.size(); ++i) {
-    gate.f[i] = activate(call, function, gate.f[i]) * up.f[i];
-  }
+  activate(call, call.node.text("activation", "none"), gate.f);
+  const auto count = static_cast<Eigen::Index>(gate.f.size());
+  Eigen::Map<Eigen::ArrayXf>(gate.f.data(), count) *=
+      Eigen::Map<const Eigen::ArrayXf>(up.f.data(), count);
   return {std::move(gate)};
 }
 
 std::vector<HostTensor> activation(const Call& call) {
   HostTensor y = call.input(0);
-  const std::string function = call.node.text("function", "none");
-  for (float& value : y.f) value = activate(call, function, value);
+  activate(call, call.node.text("function", "none"), y.f);
   return {std::move(y)};
 }
 
@@ -149,23 +188,16 @@ std::vector<HostTensor> norm(const Call& call) {
     }
   }
   HostTensor y = sum;
+  Eigen::ArrayXd row(width), scale = Eigen::ArrayXd::Ones(width), shift = Eigen::ArrayXd::Zero(width);
+  using Vector = Eigen::Map<const Eigen::ArrayXf>;
+  if (call.has(1)) scale = Vector(call.input(1).f.data(), width).cast<double>();
+  if (call.has(2)) shift = Vector(call.input(2).f.data(), width).cast<double>();
   for (int64_t start = 0; start < sum.elements(); start += width) {
-    float* row = y.f.data() + start;
-    double mean = 0, square = 0;
-    for (int64_t i = 0; i < width && centred; ++i) mean += static_cast<double>(row[i]);
-    mean /= static_cast<double>(width);
-    for (int64_t i = 0; i < width; ++i) {
-      const double x = static_cast<double>(row[i]) - mean;
-      square += x * x;
-    }
-    const double factor = 1.0 / std::sqrt(square / static_cast<double>(width) + epsilon);
-    for (int64_t i = 0; i < width; ++i) {
-      const auto at = static_cast<size_t>(i);
-      double x = (static_cast<double>(row[i]) - mean) * factor;
-      if (call.has(1)) x *= static_cast<double>(call.input(1).f[at]);
-      if (call.has(2)) x += static_cast<double>(call.input(2).f[at]);
-      row[i] = static_cast<float>(x);
-    }
+    Eigen::Map<Eigen::ArrayXf> values(y.f.data() + start, width);
+    row = values.cast<double>();
+    if (centred) row -= row.mean();
+    const double factor = 1.0 / std::sqrt(row.square().mean() + epsilon);
+    values = (row * factor * scale + shift).cast<float>();
   }
   return {std::move(y), std::move(sum)};
 }

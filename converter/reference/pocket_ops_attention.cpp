@@ -1,4 +1,6 @@
 // RotaryEmbedding and Attention of the domain "pocket", see pocket_ops.h.
+#include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 
 #include "converter/reference/pocket_ops.h"
@@ -24,40 +26,45 @@ void rotate(float* head, int64_t rotary_dim, bool interleaved, Angle angle) {
   }
 }
 
-// The angles of one step, from frequencies or from a table (pocket_ops.h).
+// Cosines and sines of one step, from frequencies or from a table (pocket_ops.h).
 class Angles {
  public:
   // `first` is the index of the inputs {angles, far angles}.
-  Angles(const Call& call, size_t first, const char* scale, int64_t past, int64_t tokens)
+  Angles(const Call& call, size_t first, const char* near_scale, int64_t past, int64_t tokens)
       : pairs_(call.node.integer("rotary_dim", 0) / 2) {
     if (pairs_ == 0) return;
     const int64_t far_from = call.node.integer("far_from", 0);
     const bool far = call.has(first + 1) && past + tokens >= far_from;
-    values_ = &call.input(first + (far ? 1 : 0));
-    scale_ = call.node.real(far ? "far_scale" : scale, 1.0f);
-    is_table_ = values_->rank() == 2;
-    const bool fits = is_table_
-                          ? values_->shape[1] == 2 * pairs_ && past + tokens <= values_->shape[0]
-                          : values_->elements() == pairs_;
+    const HostTensor* values = &call.input(first + (far ? 1 : 0));
+    const float scale = call.node.real(far ? "far_scale" : near_scale, 1.0f);
+    const bool is_table = values->rank() == 2;
+    const bool fits = is_table
+                          ? values->shape[1] == 2 * pairs_ && past + tokens <= values->shape[0]
+                          : values->elements() == pairs_;
     if (!fits) call.fail("has angles of another number");
+    for (int64_t t = past; t < past + tokens; ++t) {
+      for (int64_t i = 0; i < pairs_; ++i) {
+        if (is_table) {
+          const float* row = values->f.data() + t * 2 * pairs_;
+          turns_.emplace_back(row[i], row[i + pairs_]);
+          continue;
+        }
+        const double angle =
+            static_cast<double>(t) * static_cast<double>(values->f[static_cast<size_t>(i)]);
+        turns_.emplace_back(scale * static_cast<float>(std::cos(angle)),
+                            scale * static_cast<float>(std::sin(angle)));
+      }
+    }
   }
 
-  std::pair<float, float> at(int64_t position, int64_t pair) const {
-    if (is_table_) {
-      const auto row = static_cast<size_t>(position * 2 * pairs_ + pair);
-      return {values_->f[row], values_->f[row + static_cast<size_t>(pairs_)]};
-    }
-    const double angle =
-        static_cast<double>(position) * static_cast<double>(values_->f[static_cast<size_t>(pair)]);
-    return {scale_ * static_cast<float>(std::cos(angle)),
-            scale_ * static_cast<float>(std::sin(angle))};
+  // Of token `t` of the step.
+  std::pair<float, float> at(int64_t t, int64_t pair) const {
+    return turns_[static_cast<size_t>(t * pairs_ + pair)];
   }
 
  private:
   int64_t pairs_ = 0;
-  const HostTensor* values_ = nullptr;
-  float scale_ = 1.0f;
-  bool is_table_ = false;
+  std::vector<std::pair<float, float>> turns_;  // [tokens, pairs]
 };
 
 struct Geometry {
@@ -101,9 +108,9 @@ struct Source {
   size_t norm;  // 0: neither normalised nor rotated
 };
 
-// Copies the heads of all rows to [heads, length, head_dim] from position `past` on.
+// Copies the heads of all rows to the end of [heads, length, head_dim].
 void take_heads(const Call& call, const Geometry& g, const Source& source, const Angles& angles,
-                int64_t past, HostTensor& to) {
+                HostTensor& to) {
   const HostTensor& rows = call.input(source.input);
   const int64_t width = rows.shape.empty() ? 0 : rows.shape.back();
   if (source.column < 0 || source.column + source.heads * g.head_dim > width) {
@@ -126,7 +133,7 @@ void take_heads(const Call& call, const Geometry& g, const Source& source, const
         normalise(call, head, g.head_dim, weights == g.head_dim ? weight : weight + h * g.head_dim);
       }
       if (source.norm == 0 || g.rotary_dim == 0) continue;
-      rotate(head, g.rotary_dim, g.interleaved, [&](int64_t i) { return angles.at(past + t, i); });
+      rotate(head, g.rotary_dim, g.interleaved, [&](int64_t i) { return angles.at(t, i); });
     }
   }
 }
@@ -153,32 +160,50 @@ struct Scoring {
   int64_t window;
 };
 
-// One query row at `position` against the keys and values up to it.
-void attend(const Geometry& g, const Scoring& scoring, const float* query, const float* keys,
-            const float* values, int64_t position, double slope, float* out) {
-  const int64_t first =
-      scoring.window > 0 ? std::max<int64_t>(position - scoring.window + 1, 0) : 0;
-  std::vector<double> weights(static_cast<size_t>(position + 1 - first));
-  double most = -HUGE_VAL, total = 0;
-  for (int64_t s = first; s <= position; ++s) {
-    double score = 0;
-    for (int64_t d = 0; d < g.head_dim; ++d) {
-      score += static_cast<double>(query[d]) * static_cast<double>(keys[s * g.head_dim + d]);
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using FloatRows = Eigen::Map<
+    const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+
+constexpr int64_t kQueriesAtOnce = 64;  // whose keys are read, and masked, together
+
+// Query rows [tokens, head_dim] behind `past` keys against the keys and values up to each; row t of
+// the result begins at out + t * stride.
+void attend(const Scoring& scoring, const FloatRows& queries, const Matrix& keys,
+            const Matrix& values, int64_t past, double slope, float* out, int64_t stride) {
+  Matrix scores, sums;
+  Eigen::ArrayXd totals(kQueriesAtOnce);
+  for (int64_t first = 0; first < queries.rows(); first += kQueriesAtOnce) {
+    const int64_t count = std::min(kQueriesAtOnce, queries.rows() - first);
+    const auto first_key = [&](int64_t position) {
+      return scoring.window > 0 ? std::max<int64_t>(position - scoring.window + 1, 0) : 0;
+    };
+    const int64_t from = first_key(past + first), length = past + first + count - from;
+    const Matrix tile = queries.middleRows(first, count).cast<double>();
+    scores.noalias() = tile * keys.middleRows(from, length).transpose();
+    scores *= scoring.scale;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t position = past + first + i, begin = first_key(position);
+      auto row = scores.row(i).array();
+      auto seen = row.segment(begin - from, position + 1 - begin);
+      if (scoring.soft_cap != 0.0) {
+        seen = seen.unaryExpr(
+            [&](double score) { return scoring.soft_cap * std::tanh(score / scoring.soft_cap); });
+      }
+      if (slope != 0.0) {
+        for (int64_t s = begin; s <= position; ++s) {
+          seen(s - begin) += slope * static_cast<double>(s - position);
+        }
+      }
+      seen = (seen - seen.maxCoeff()).exp();
+      row.head(begin - from).setZero();
+      row.tail(from + length - 1 - position).setZero();
+      totals(i) = row.sum();
     }
-    score *= scoring.scale;
-    if (scoring.soft_cap != 0.0) score = scoring.soft_cap * std::tanh(score / scoring.soft_cap);
-    score += slope * static_cast<double>(s - position);
-    weights[static_cast<size_t>(s - first)] = score;
-    most = std::max(most, score);
-  }
-  for (double& weight : weights) total += weight = std::exp(weight - most);
-  for (int64_t d = 0; d < g.head_dim; ++d) {
-    double sum = 0;
-    for (int64_t s = first; s <= position; ++s) {
-      sum +=
-          weights[static_cast<size_t>(s - first)] * static_cast<double>(values[s * g.head_dim + d]);
+    sums.noalias() = scores * values.middleRows(from, length);
+    for (int64_t i = 0; i < count; ++i) {
+      Eigen::Map<Eigen::RowVectorXf>(out + (first + i) * stride, sums.cols()) =
+          (sums.row(i) / totals(i)).cast<float>();
     }
-    out[d] = static_cast<float>(sum / total);
   }
 }
 
@@ -200,9 +225,9 @@ std::vector<HostTensor> rotary_embedding(const Call& call) {
   for (int64_t d = axis + 1; d + 1 < y.rank(); ++d) inner *= y.shape[static_cast<size_t>(d)];
   const int64_t width = y.shape.back();
   for (int64_t row = 0; row < y.elements() / width; ++row) {
-    const int64_t position = past.i[0] + row / inner % tokens;
+    const int64_t token = row / inner % tokens;
     rotate(y.f.data() + row * width, rotary_dim, interleaved,
-           [&](int64_t i) { return angles.at(position, i); });
+           [&](int64_t i) { return angles.at(token, i); });
   }
   return {std::move(y)};
 }
@@ -227,24 +252,27 @@ std::vector<HostTensor> attention(const Call& call) {
   if (call.has(7) && call.input(7).elements() != g.heads) call.fail("has slopes of another number");
   const Angles angles(call, 5, "rotary_scale", past, tokens);
   HostTensor queries = HostTensor::make(ElementType::f32, {1, g.heads, tokens, g.head_dim});
-  take_heads(call, g, {0, node.integer("q_column", 0), g.heads, 8}, angles, past, queries);
-  take_heads(call, g, {1, node.integer("k_column", 0), g.kv_heads, 9}, angles, past, keys);
-  take_heads(call, g, {2, node.integer("v_column", 0), g.kv_heads, 0}, angles, past, values);
+  take_heads(call, g, {0, node.integer("q_column", 0), g.heads, 8}, angles, queries);
+  take_heads(call, g, {1, node.integer("k_column", 0), g.kv_heads, 9}, angles, keys);
+  take_heads(call, g, {2, node.integer("v_column", 0), g.kv_heads, 0}, angles, values);
 
   HostTensor y = HostTensor::make(ElementType::f32, {1, tokens, g.heads * g.head_dim});
   const Scoring scoring{static_cast<double>(node.real("scale", 1.0f)),
                         static_cast<double>(node.real("soft_cap", 0.0f)),
                         node.integer("window", 0)};
   const int64_t length = past + tokens;
-  for (int64_t h = 0; h < g.heads; ++h) {
-    const int64_t kv = h / (g.heads / g.kv_heads);
-    const float* head_keys = keys.f.data() + kv * length * g.head_dim;
-    const float* head_values = values.f.data() + kv * length * g.head_dim;
-    const double slope =
-        call.has(7) ? static_cast<double>(call.input(7).f[static_cast<size_t>(h)]) : 0.0;
-    for (int64_t t = 0; t < tokens; ++t) {
-      attend(g, scoring, queries.f.data() + (h * tokens + t) * g.head_dim, head_keys, head_values,
-             past + t, slope, y.f.data() + (t * g.heads + h) * g.head_dim);
+  const int64_t sharers = g.heads / g.kv_heads;
+  const auto head_of = [&](const HostTensor& x, int64_t head, int64_t rows) {
+    return FloatRows(x.f.data() + head * rows * g.head_dim, rows, g.head_dim);
+  };
+  for (int64_t kv = 0; kv < g.kv_heads; ++kv) {
+    const Matrix head_keys = head_of(keys, kv, length).cast<double>();
+    const Matrix head_values = head_of(values, kv, length).cast<double>();
+    for (int64_t h = kv * sharers; h < (kv + 1) * sharers; ++h) {
+      const double slope =
+          call.has(7) ? static_cast<double>(call.input(7).f[static_cast<size_t>(h)]) : 0.0;
+      attend(scoring, head_of(queries, h, tokens), head_keys, head_values, past, slope,
+             y.f.data() + h * g.head_dim, g.heads * g.head_dim);
     }
   }
   return {std::move(y), std::move(keys), std::move(values)};

@@ -29,6 +29,12 @@ nlohmann::json weights_json(const Manifest& manifest) {
     for (int32_t width = kLeastWidth; width <= kMostWidth; ++width) {
       if (weight.format.has_width(width)) list.back()["bits"].push_back(width);
     }
+    if (weight.act_scale != 0) list.back()["act_scale_in"] = weight.act_scale;
+    if (weight.outlier) {
+      list.back()["outlier"] = {{"importance", weight.outlier->importance},
+                                {"hot_channels", weight.outlier->hot_channels.size()},
+                                {"hit_rate", weight.outlier->hit_rate}};
+    }
   }
   return list;
 }
@@ -92,6 +98,13 @@ std::string text_of(const nlohmann::json& document) {
             number(weight.at("columns"));
     if (weight.at("group") != 0) text += "  group " + number(weight.at("group"));
     if (weight.contains("bits")) text += "  bits " + weight.at("bits").dump();
+    if (weight.contains("act_scale_in")) text += "  input scale " + weight.at("act_scale_in").dump();
+    if (weight.contains("outlier")) {
+      const nlohmann::json& outlier = weight.at("outlier");
+      text += "  outliers of importance " + outlier.at("importance").dump() + ", " +
+              number(outlier.at("hot_channels")) + " hot channels hold " +
+              outlier.at("hit_rate").dump() + " of them";
+    }
     text += "  " + number(weight.at("bytes")) + " bytes\n";
   }
   const nlohmann::json& file = document.at("file");

@@ -61,6 +61,34 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemm, "", 64, 2, 4, 1, false, 0, 0, kCommon},
     {Kernel::gemm, "", 64, 2, 2, 1, false, 0, 0, kCommon},
 
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweep, true},
+    {Kernel::gemv_w8a8, "llvmpipe", 16, 4, 1, 1, true, 256, 0, kLavapipe},
+    {Kernel::gemv_w8a8, "llvmpipe", 16, 2, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemv_w8a8, "adreno", 128, 2, 1, 2, true, 2048, 0, kAdreno},
+    {Kernel::gemv_w8a8, "adreno", 128, 2, 1, 4, true, 0, 0, kAdreno},
+    {Kernel::gemv_w8a8, "adreno", 64, 2, 1, 4, true, 0, 0, kAdreno},
+    {Kernel::gemv_w8a8, "turnip", 128, 2, 1, 2, true, 0, 0, kAdreno},
+    {Kernel::gemv_w8a8, "mali", 16, 2, 1, 4, true, 0, 0, kMali},
+    {Kernel::gemv_w8a8, "nvidia", 32, 2, 1, 8, true, 0, 0, kNvidia},
+    {Kernel::gemv_w8a8, "", 64, 2, 1, 2, true, 2048, 0, kCommon},
+    {Kernel::gemv_w8a8, "", 32, 2, 1, 4, true, 0, 0, kCommon},
+    {Kernel::gemv_w8a8, "", 128, 2, 1, 1, true, 0, 0, kCommon},
+    {Kernel::gemv_w8a8, "", 32, 2, 1, 4, false, 0, 0, kCommon},
+    {Kernel::gemv_w8a8, "", 32, 2, 1, 1, false, 0, 0, kCommon},
+
+    {Kernel::gemm_w8a8, "llvmpipe", 8, 4, 8, 1, true, 0, 8, kSweep, true},
+    {Kernel::gemm_w8a8, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kSweep, true},
+    {Kernel::gemm_w8a8, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemm_w8a8, "adreno", 64, 2, 4, 1, true, 0, 0, kAdreno},
+    {Kernel::gemm_w8a8, "mali", 64, 2, 2, 1, true, 0, 0, kMali, false, true},
+    {Kernel::gemm_w8a8, "mali", 64, 2, 4, 1, true, 0, 0, kMali},
+    {Kernel::gemm_w8a8, "nvidia", 64, 2, 8, 1, true, 0, 0, kNvidia},
+    {Kernel::gemm_w8a8, "", 64, 2, 4, 1, true, 0, 0, kCommon},
+    {Kernel::gemm_w8a8, "", 64, 2, 4, 1, false, 0, 0, kCommon},
+    {Kernel::gemm_w8a8, "", 64, 2, 2, 1, false, 0, 0, kCommon},
+
     {Kernel::norm, "llvmpipe", 64, 1, 1, 1, true, 0, 0, kLavapipe},
     {Kernel::norm, "", 128, 1, 1, 1, true, 0, 0, kCommon},
     {Kernel::norm, "", 128, 1, 1, 1, false, 0, 0, kCommon},
@@ -102,6 +130,12 @@ bool contains(std::string_view text, std::string_view part) {
   return std::search(text.begin(), text.end(), part.begin(), part.end(), same) != text.end();
 }
 
+bool is_gemv(Kernel kernel) { return kernel == Kernel::gemv || kernel == Kernel::gemv_w8a8; }
+bool is_gemm(Kernel kernel) { return kernel == Kernel::gemm || kernel == Kernel::gemm_w8a8; }
+bool is_w8a8(Kernel kernel) {
+  return kernel == Kernel::gemv_w8a8 || kernel == Kernel::gemm_w8a8;
+}
+
 bool is_power_of_two(uint32_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
 }  // namespace
@@ -112,6 +146,10 @@ const char* kernel_name(Kernel kernel) {
       return "gemv";
     case Kernel::gemm:
       return "gemm";
+    case Kernel::gemv_w8a8:
+      return "gemv_w8a8";
+    case Kernel::gemm_w8a8:
+      return "gemm_w8a8";
     case Kernel::norm:
       return "norm";
     case Kernel::attention_decode:
@@ -126,16 +164,22 @@ const char* kernel_name(Kernel kernel) {
   return "unknown";
 }
 
+Kernel matrix_kernel(Encoding encoding, int64_t tokens) {
+  if (encoding == Encoding::w8a8) return tokens == 1 ? Kernel::gemv_w8a8 : Kernel::gemm_w8a8;
+  return tokens == 1 ? Kernel::gemv : Kernel::gemm;
+}
+
 std::string KernelConfig::str() const {
   std::string text = kernel_name(kernel);
   if (*device != 0) text += std::string(" ") + device;
   text += " " + std::to_string(lanes);
-  if (kernel == Kernel::gemv || kernel == Kernel::gemm) text += "x" + std::to_string(rows);
+  const bool one_row = is_gemv(kernel);
+  if (one_row || is_gemm(kernel)) text += "x" + std::to_string(rows);
   const bool decode = kernel == Kernel::attention_decode;
-  if (kernel == Kernel::gemm || kernel == Kernel::attention_prefill || decode) {
+  if (is_gemm(kernel) || kernel == Kernel::attention_prefill || decode) {
     text += "x" + std::to_string(tokens);
   }
-  if (kernel == Kernel::gemv || decode) text += " split " + std::to_string(splits);
+  if (one_row || decode) text += " split " + std::to_string(splits);
   if (texels) {
     text += " texels";
   } else if (subgroup) {
@@ -163,8 +207,10 @@ uint64_t shared_bytes(const KernelConfig& config, const KernelShape& shape) {
   const uint64_t vectors = (shape.head_dim + 3) / 4;
   switch (config.kernel) {
     case Kernel::gemv:
+    case Kernel::gemv_w8a8:
       return 4 * ((config.splits - 1) * lanes * config.rows * (shape.gated ? 2 : 1) + 1);
     case Kernel::gemm:
+    case Kernel::gemm_w8a8:
     case Kernel::map:
       return 0;
     case Kernel::norm:
@@ -193,10 +239,14 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
   switch (config.kernel) {
     case Kernel::gemv:
     case Kernel::gemm:
+    case Kernel::gemv_w8a8:
+    case Kernel::gemm_w8a8:
       if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0) return false;
-      if (config.kernel == Kernel::gemv && config.tokens != 1) return false;
+      if (is_gemv(config.kernel) && config.tokens != 1) return false;
       // Each activation costs four loads then: a large tile would compile for minutes.
-      if (!shape.aligned && config.rows * config.tokens > 4) return false;
+      if (!shape.aligned && !is_w8a8(config.kernel) && config.rows * config.tokens > 4) {
+        return false;
+      }
       if (config.texels && (!config.subgroup || !shape.texels || limits.max_texels == 0)) {
         return false;
       }
@@ -264,6 +314,16 @@ bool gates_apart(const DeviceLimits& limits, bool four_bit) {
   // Mali with warps of 8 (Bifrost): gemv_f16_gated_sg spills 28 of 64 registers on mali-g52, and
   // gemv_f32_gated_sg 93 (scripts/mobile_shaders/sweep.py); one matrix at a time takes 31.
   return !four_bit && limits.subgroup_size <= 8 && contains(limits.name, "mali");
+}
+
+DotForm dot_form(const DeviceLimits& limits) {
+  if (!limits.dot_product || limits.has_quirk("no_int_dot")) return DotForm::none;
+  if (limits.dot_signed) return DotForm::both_signed;
+  if (limits.dot_mixed) return DotForm::mixed;
+  // The compilers of these have the instruction where the driver does not claim to
+  // (mobile-shaders.md: Adreno 830 and 840).
+  const bool adreno = contains(limits.name, "adreno") || contains(limits.name, "turnip");
+  return adreno ? DotForm::mixed : DotForm::none;
 }
 
 bool pairs_halves(const DeviceLimits& limits) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/package/weight.h"
 #include "runtime/vulkan/limits.h"
 
 namespace pocket {
@@ -15,6 +16,8 @@ namespace pocket {
 enum class Kernel : uint8_t {
   gemv,               // linear, one activation row
   gemm,               // linear, many activation rows
+  gemv_w8a8,          // the same two with 8-bit weights and activations
+  gemm_w8a8,
   norm,               // one workgroup a row
   attention_decode,   // one workgroup a tile of heads and a part of the context
   attention_prefill,  // one workgroup a tile of queries
@@ -22,6 +25,9 @@ enum class Kernel : uint8_t {
   sampler,            // arg-max and top-k
 };
 const char* kernel_name(Kernel);
+
+// The kernel of a linear with these weights over so many activation rows.
+Kernel matrix_kernel(Encoding, int64_t tokens);
 
 struct KernelConfig {
   Kernel kernel = Kernel::map;
@@ -35,7 +41,7 @@ struct KernelConfig {
   int64_t min_rows = 0;     // meant for matrices of at least so many rows
   int64_t min_tokens = 0;   // and for at least so many activation rows
   const char* origin = "";  // where the numbers come from, for reports
-  bool texels = false;      // reads texels: gemv, gemm, attention of one subgroup
+  bool texels = false;      // reads texels: gemv, gemm (w8a8 too), attention of one subgroup
   bool gated = false;       // meant for two matrices in one dispatch: twice the registers
   bool half = false;        // meant for products in fp16: half the registers
 
@@ -75,6 +81,11 @@ const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape
 // Whether the two matrices of a gated_linear take a dispatch each, because the registers do not
 // hold the loads of both.
 bool gates_apart(const DeviceLimits&, bool four_bit);
+
+// How a device multiplies packed 8-bit integers, four at a time: by a dot product of two signed
+// words, of a signed and an unsigned one, or byte by byte.
+enum class DotForm : uint8_t { none, both_signed, mixed };
+DotForm dot_form(const DeviceLimits&);
 
 // Whether one instruction multiplies two f16; Adreno's multiply one, at twice the rate.
 bool pairs_halves(const DeviceLimits&);

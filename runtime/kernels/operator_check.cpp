@@ -100,6 +100,12 @@ HostState OperatorCheck::random_state(const Operator& o) {
   HostState state;
   state.bindings = context_.bindings;
   state.tensors.resize(program_.tensors.size());
+  // Inputs of 8-bit linears reach over their codes to both sides.
+  const bool matrix = o.kind == OpKind::linear || o.kind == OpKind::gated_linear;
+  const float act_scale =
+      matrix ? package_.manifest().weights[static_cast<size_t>(o.weights[0])].act_scale : 0;
+  const TensorId coarse = act_scale != 0 ? o.inputs[0] : kNone;
+  const float size = 160 * act_scale;
   std::set<TensorId> used(o.inputs.begin(), o.inputs.end());
   used.insert(o.outputs.begin(), o.outputs.end());
   for (const TensorId id : used) {
@@ -112,7 +118,7 @@ HostState OperatorCheck::random_state(const Operator& o) {
     // Integers count up: as indices they differ, so that a scatter has one order.
     int32_t next = 0;
     for (float& value : values) {
-      value = uniform();
+      value = id == coarse ? size * uniform() : uniform();
       if (tensor.dtype == DType::f16) value = half_to_float(float_to_half(value));
       if (tensor.dtype == DType::i32) value = std::bit_cast<float>(next++);
     }

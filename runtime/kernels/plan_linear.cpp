@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <string>
 
-#include "runtime/base/error.h"
+#include "runtime/base/checked.h"
 #include "runtime/kernels/plan_support.h"
 #include "runtime/kernels/planners.h"
 
@@ -18,17 +18,37 @@ struct Matmul {
   WeightId matrix = kNone, up = kNone;
   WeightId bias = kNone, up_bias = kNone;
   Activation activation = Activation::none;
+  Operand codes;  // w8a8: where the 8-bit codes of x lie in scratch
 };
 
 bool products_in_half(const KernelContext& context, Encoding encoding) {
   return context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
-         encoding != Encoding::f32 && encoding != Encoding::any;
+         encoding != Encoding::f32 && encoding != Encoding::any && encoding != Encoding::w8a8;
+}
+
+// The kernels of w8a8: how they multiply, apart from how they exchange values.
+std::string w8a8_suffix(const KernelContext& context, bool gated, const KernelConfig& config) {
+  std::string text = gated ? "_gated" : "";
+  if (config.texels) return text + "_tx";
+  const DotForm form = dot_form(context.limits);
+  if (form == DotForm::both_signed) text += "_sdot";
+  if (form == DotForm::mixed) text += "_sudot";
+  return config.subgroup ? text + "_sg" : text;
+}
+
+// Decode with subgroups makes the codes of the one row on the way: each subgroup does it for the
+// columns it reads, a few instructions beside ROWS * 16 products, where a dispatch of its own would
+// cost its start and a barrier. In prefill the row would be made again by each of rows / (lanes *
+// rows of a lane) workgroups, and without subgroups by every lane: there a dispatch makes them once.
+bool reads_codes(int64_t tokens, const KernelConfig& config) {
+  return tokens != 1 || !config.subgroup;
 }
 
 std::string suffix(const KernelContext& context, const Matmul& m, const KernelConfig& config) {
   const Encoding encoding = weight(context, m.matrix).format.encoding;
   std::string text = std::string("_") + encoding_name(encoding);
   if (encoding == Encoding::any) return text;  // one plain form, of one matrix
+  if (encoding == Encoding::w8a8) return w8a8_suffix(context, m.up != kNone, config);
   if (m.up != kNone) text += "_gated";
   if (products_in_half(context, encoding)) text += "_half";
   if (config.texels) return text + "_tx";
@@ -42,6 +62,11 @@ bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRang
   const auto row_bytes = static_cast<uint64_t>(m.x.width * (m.x.is_f16() != 0 ? 2 : 4));
   const uint64_t most = context.limits.max_texels;
   const Encoding encoding = weight(context, m.matrix).format.encoding;
+  // Scales are read once a result, from a buffer; codes are whole texels always.
+  if (encoding == Encoding::w8a8) {
+    return (m.x.rows != 1 || row_bytes % 16 == 0) && m.x.operand.bytes / 16 <= most &&
+           m.codes.bytes / 16 <= most && weights.codes.bytes / 16 <= most;
+  }
   return !products_in_half(context, encoding) && encoding != Encoding::any &&
          row_bytes % 16 == 0 && m.x.operand.bytes / 16 <= most &&
          weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most;
@@ -70,7 +95,8 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   const bool planes = format.encoding == Encoding::any;
   const bool gated = m.up != kNone;
   const int64_t tokens = m.x.rows;
-  const Kernel kernel = tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  const bool w8a8 = format.encoding == Encoding::w8a8;
+  const Kernel kernel = matrix_kernel(format.encoding, tokens);
   const WeightRange weights = weight_range(context, m.matrix, range);
   const KernelShape shape = {.rows = range.rows,
                              .tokens = tokens,
@@ -103,20 +129,22 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       static_cast<uint32_t>(m.activation),
                       format.columns % 32 == 0 ? 2u : (format.columns % 4 == 0 ? 1u : 0u),
                       broadcast_lanes(context.limits)};
+  const bool codes = w8a8 && reads_codes(tokens, config);
+  if (codes) d.specialization[4] = 2;  // X_KIND of shaders/common/w8a8.glsl
   const bool half = products_in_half(context, format.encoding);
-  if (kernel == Kernel::gemv || planes || half) d.specialization.push_back(config.splits);
+  if (tokens == 1 || planes || half) d.specialization.push_back(config.splits);
   if (planes || half) d.specialization.push_back(static_cast<uint32_t>(format.width));
   if (half) d.specialization.push_back(pairs_halves(context.limits) ? 1 : 0);
-  d.operands = {step_record(), m.x.operand,     weights.codes,
-                bias.operand,  combine.operand, out.operand};
+  d.operands = {step_record(), codes ? m.codes : m.x.operand, weights.codes,
+                bias.operand,  combine.operand,               out.operand};
   WeightRange up;
   if (gated) {
     up = weight_range(context, m.up, range);
     d.operands.push_back(up.codes);
     d.operands.push_back(up_bias.operand);
   }
-  if (codes4) d.operands.push_back(weights.pairs);
-  if (codes4 && gated) d.operands.push_back(up.pairs);
+  if (codes4 || w8a8) d.operands.push_back(weights.pairs);
+  if ((codes4 || w8a8) && gated) d.operands.push_back(up.pairs);
   if (planes) {
     d.operands.insert(d.operands.end(), weights.planes.begin(), weights.planes.end());
     d.operands.resize(static_cast<size_t>(6 + kMostWidth - 1), unused());
@@ -125,7 +153,9 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   if (config.texels) {
     d.operands[1].texel_words = d.operands[2].texel_words = 4;
     if (gated) d.operands[6].texel_words = 4;
-    for (size_t i = gated ? 8 : 6; i < d.operands.size(); ++i) d.operands[i].texel_words = 1;
+    for (size_t i = gated ? 8 : 6; codes4 && i < d.operands.size(); ++i) {
+      d.operands[i].texel_words = 1;
+    }
   }
   d.push_constants = {u32(format.columns),
                       u32(range.rows),
@@ -141,6 +171,11 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       weights.pairs_base,
                       planes ? weights.planes_base : up.pairs_base,
                       combine.base};
+  if (w8a8) {
+    const float act_scale = weight(context, m.matrix).act_scale;
+    d.push_constants[3] = float_bits(1.0f / act_scale);
+    d.push_constants[4] = float_bits(act_scale);
+  }
   d.groups = {groups_for(range.rows, int64_t{config.lanes} * config.rows),
               groups_for(tokens, config.tokens), 1};
   d.op = m.op;
@@ -151,13 +186,48 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   return finish(context, std::move(d));
 }
 
+// The codes of all activation rows, for every range and both matrices of a gate.
+Dispatch plan_quantise(const KernelContext& context, const Matmul& m, const std::string& label) {
+  const Weight& matrix = weight(context, m.matrix);
+  const KernelConfig& config = choose_config(Kernel::map, context.limits, {});
+  const auto words = static_cast<int64_t>(matrix.format.code_row_bytes() / 4);
+  Dispatch d;
+  d.shader = "quantise_w8a8";
+  d.specialization = {config.lanes, m.x.is_f16()};
+  d.operands = {step_record(), m.x.operand, m.codes};
+  d.operands.back().access = Access::write;
+  d.push_constants = {u32(m.x.width), u32(words), u32(m.x.rows), in_body(context, m.op) ? 1u : 0u,
+                      float_bits(1.0f / matrix.act_scale)};
+  d.groups = {groups_for(words, config.lanes), u32(m.x.rows), 1};
+  d.op = m.op;
+  d.label = label + " codes";
+  d.config = config.str();
+  d.flops = static_cast<uint64_t>(m.x.rows * m.x.width);
+  return finish(context, std::move(d));
+}
+
+// The codes of x behind `first_byte` of the scratch.
+Operand codes_operand(const KernelContext& context, const Matmul& m, uint64_t first_byte) {
+  Operand codes;
+  codes.kind = Operand::Kind::scratch;
+  codes.offset = checked_round_up(first_byte, uint64_t{context.limits.offset_alignment});
+  codes.bytes = static_cast<uint64_t>(m.x.rows) * weight(context, m.matrix).format.code_row_bytes();
+  return codes;
+}
+
+// `made`: the codes of x lie in scratch already, from another matrix with the same input scale.
 std::vector<Dispatch> plan_ranges(const KernelContext& context, const Matmul& m,
-                                  const std::string& label) {
+                                  const std::string& label, bool made = false) {
   std::vector<WeightId> ids = {m.matrix};
   if (m.up != kNone) ids.push_back(m.up);
   std::vector<Dispatch> dispatches;
   for (const RowRange& range : row_ranges(context, ids)) {
     dispatches.push_back(plan_range(context, m, range, label));
+  }
+  const auto reads = [](const Dispatch& d) { return d.operands[1].kind == Operand::Kind::scratch; };
+  if (!made && weight(context, m.matrix).format.encoding == Encoding::w8a8 &&
+      std::any_of(dispatches.begin(), dispatches.end(), reads)) {
+    dispatches.insert(dispatches.begin(), plan_quantise(context, m, label));
   }
   return dispatches;
 }
@@ -184,6 +254,7 @@ std::vector<Dispatch> plan_linear(const KernelContext& context, int32_t op) {
   m.matrix = o.weights.at(0);
   m.bias = at_or_none(o.weights, 1);
   m.activation = o.attributes.activation;
+  m.codes = codes_operand(context, m, 0);
   return plan_ranges(context, m, o.name);
 }
 
@@ -201,9 +272,11 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   const WeightFormat& gate = weight(context, m.matrix).format;
   const WeightFormat& up = weight(context, m.up).format;
   const uint32_t bindings = gate.pair_bytes() != 0 ? 10 : 8;  // of one dispatch for both
+  const bool w8a8 = gate.encoding == Encoding::w8a8;
+  m.codes = codes_operand(context, m, 0);
   if (gate.encoding == up.encoding && gate.group == up.group && gate.encoding != Encoding::any &&
       context.limits.max_storage_buffers >= bindings &&
-      !gates_apart(context.limits, gate.four_bit())) {
+      !gates_apart(context.limits, gate.four_bit() || w8a8)) {
     return plan_ranges(context, m, o.name);
   }
   // Two encodings, planes, or too few bindings or registers for both: the gate goes through
@@ -217,6 +290,7 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   Matmul first = m;
   first.out = gate_out;
   first.up = first.up_bias = kNone;
+  first.codes = codes_operand(context, first, gate_out.operand.bytes);
   Matmul second = m;
   second.matrix = m.up;
   second.bias = m.up_bias;
@@ -225,8 +299,11 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   second.combine = gate_out;
   second.combine.operand.access = Access::read;
   second.combine_mode = 3;
+  second.codes = codes_operand(context, second, gate_out.operand.bytes);
   std::vector<Dispatch> dispatches = plan_ranges(context, first, o.name + " gate");
-  for (Dispatch& d : plan_ranges(context, second, o.name + " up")) {
+  const bool made = w8a8 && up.encoding == gate.encoding &&
+                    dispatches.front().shader == "quantise_w8a8";
+  for (Dispatch& d : plan_ranges(context, second, o.name + " up", made)) {
     dispatches.push_back(std::move(d));
   }
   return dispatches;

@@ -115,10 +115,10 @@ std::vector<Dispatch> plan_embed(const KernelContext& context, int32_t op) {
   const auto gather = [&](WeightId id, bool by_position) {
     const bool adds = by_position && !alone;
     const WeightFormat& format = weight(context, id).format;
-    if (format.encoding == Encoding::any) {
-      throw Error(ExitCode::bad_input, "the table of '" + o.name +
-                                           "' is packed in any precision, which serves matrices "
-                                           "only; convert the model again");
+    if (format.encoding == Encoding::any || format.encoding == Encoding::w8a8) {
+      throw Error(ExitCode::bad_input, "the table of '" + o.name + "' is packed as " +
+                                           encoding_name(format.encoding) +
+                                           ", which serves matrices only; convert the model again");
     }
     for (const RowRange& range : row_ranges(context, {id})) {
       const WeightRange weights = weight_range(context, id, range);

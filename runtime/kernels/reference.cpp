@@ -5,11 +5,15 @@
 
 #include "runtime/base/error.h"
 #include "runtime/kernels/reference_operators.h"
+#include "runtime/package/w8a8.h"
 
 namespace pocket {
 
 WeightRows::WeightRows(const Weight& weight, std::vector<uint8_t> codes, std::vector<uint8_t> pairs)
-    : format_(weight.format), codes_(std::move(codes)), pairs_(std::move(pairs)) {
+    : format_(weight.format),
+      act_scale_(weight.act_scale),
+      codes_(std::move(codes)),
+      pairs_(std::move(pairs)) {
   if (codes_.size() != format_.code_bytes() || pairs_.size() != format_.pair_bytes()) {
     throw Error(ExitCode::bad_input, "weight '" + weight.name + "' has " +
                                          std::to_string(codes_.size()) + " bytes of codes and " +
@@ -21,6 +25,14 @@ WeightRows::WeightRows(const Weight& weight, std::vector<uint8_t> codes, std::ve
 void WeightRows::read(int64_t row, float* out) const {
   unpack_row(format_, codes_.data(), pairs_.data(), row, out);
 }
+
+void WeightRows::read_codes(int64_t row, int8_t* out) const {
+  for (int64_t column = 0; column < columns(); ++column) {
+    out[column] = w8a8_code(format_, codes_.data(), row, column);
+  }
+}
+
+float WeightRows::row_scale(int64_t row) const { return w8a8_row(pairs_.data(), row).scale; }
 
 std::vector<float> WeightRows::vector() const {
   std::vector<float> values(static_cast<size_t>(columns()));

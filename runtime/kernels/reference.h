@@ -19,11 +19,17 @@ class WeightRows {
   WeightRows(const Weight&, std::vector<uint8_t> codes, std::vector<uint8_t> pairs);
   int64_t rows() const { return format_.rows; }
   int64_t columns() const { return format_.columns; }
+  Encoding encoding() const { return format_.encoding; }
   void read(int64_t row, float* out) const;  // `columns()` values
   std::vector<float> vector() const;         // row 0
+  // Of w8a8: the codes of a row, its scale, the step of the input.
+  void read_codes(int64_t row, int8_t* out) const;
+  float row_scale(int64_t row) const;
+  float act_scale() const { return act_scale_; }
 
  private:
   WeightFormat format_;
+  float act_scale_;
   std::vector<uint8_t> codes_, pairs_;
 };
 

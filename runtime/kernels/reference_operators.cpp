@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "runtime/base/error.h"
+#include "runtime/package/w8a8.h"
 
 namespace pocket::host_reference {
 
@@ -89,11 +90,52 @@ void norm(const Call& call) {
 
 namespace {
 
-double dot(std::span<const float> a, const std::vector<float>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < b.size(); ++i) sum += double{a[i]} * b[i];
-  return sum;
-}
+// x W^T + bias of one matrix, row of W by row: sums in double, or as w8a8.h says.
+class Product {
+ public:
+  Product(const Call& call, const WeightRows& matrix, TensorId x)
+      : call_(call), matrix_(matrix), x_(x), columns_(static_cast<size_t>(matrix.columns())) {
+    if (matrix.encoding() != Encoding::w8a8) {
+      row_.resize(columns_);
+      return;
+    }
+    codes_.resize(columns_);
+    const float inverse = 1.0f / matrix.act_scale();
+    for (int64_t t = 0; t < call.rows(x); ++t) {
+      for (const float value : call.row(x, t)) inputs_.push_back(w8a8_quantise(value, inverse));
+    }
+  }
+
+  void read(int64_t row) {
+    if (codes_.empty()) return matrix_.read(row, row_.data());
+    matrix_.read_codes(row, codes_.data());
+    scale_ = matrix_.row_scale(row);
+  }
+
+  // Of activation row t with the row that was read.
+  double at(int64_t t, float bias) const {
+    if (!codes_.empty()) {
+      const int8_t* input = inputs_.data() + static_cast<size_t>(t) * columns_;
+      int32_t sum = 0;
+      for (size_t i = 0; i < columns_; ++i) sum += int32_t{input[i]} * codes_[i];
+      const float y = w8a8_result(sum, matrix_.act_scale(), scale_);
+      return static_cast<double>(y + bias);
+    }
+    const std::span<const float> input = call_.row(x_, t);
+    double sum = 0;
+    for (size_t i = 0; i < columns_; ++i) sum += double{input[i]} * row_[i];
+    return sum + bias;
+  }
+
+ private:
+  const Call& call_;
+  const WeightRows& matrix_;
+  TensorId x_;
+  size_t columns_;
+  std::vector<float> row_;
+  std::vector<int8_t> inputs_, codes_;  // w8a8: activations by row, and the row of weights
+  float scale_ = 0;
+};
 
 std::vector<int64_t> wanted_columns(const Call& call, int64_t count) {
   if (!call.options.columns.empty()) return call.options.columns;
@@ -108,13 +150,13 @@ void linear(const Call& call) {
   const TensorId x = call.input(0), residual = call.input(1), out = call.output(0);
   const WeightRows& matrix = call.weights(call.weight(0));
   const std::vector<float> bias = call.vector(call.weight(1), matrix.rows(), 0.0f);
-  std::vector<float> row(static_cast<size_t>(matrix.columns()));
+  Product product(call, matrix, x);
   for (const int64_t n : wanted_columns(call, matrix.rows())) {
-    matrix.read(n, row.data());
+    product.read(n);
     const auto column = static_cast<size_t>(n);
     for (int64_t t = 0; t < call.rows(x); ++t) {
       float y = activate(call.op.attributes.activation,
-                         static_cast<float>(dot(call.row(x, t), row) + bias[column]));
+                         static_cast<float>(product.at(t, bias[column])));
       if (residual != kNone) y += call.row(residual, t)[column];
       call.row(out, t)[column] = call.stored(out, y);
     }
@@ -127,17 +169,15 @@ void gated_linear(const Call& call) {
   const WeightRows& up = call.weights(call.weight(1));
   const std::vector<float> gate_bias = call.vector(call.weight(2), gate.rows(), 0.0f);
   const std::vector<float> up_bias = call.vector(call.weight(3), gate.rows(), 0.0f);
-  std::vector<float> gate_row(static_cast<size_t>(gate.columns()));
-  std::vector<float> up_row = gate_row;
+  Product gates(call, gate, x), ups(call, up, x);
   for (const int64_t n : wanted_columns(call, gate.rows())) {
-    gate.read(n, gate_row.data());
-    up.read(n, up_row.data());
+    gates.read(n);
+    ups.read(n);
     const auto column = static_cast<size_t>(n);
     for (int64_t t = 0; t < call.rows(x); ++t) {
-      const auto in = call.row(x, t);
       const float g = activate(call.op.attributes.activation,
-                               static_cast<float>(dot(in, gate_row) + gate_bias[column]));
-      const double u = dot(in, up_row) + up_bias[column];
+                               static_cast<float>(gates.at(t, gate_bias[column])));
+      const double u = ups.at(t, up_bias[column]);
       call.row(out, t)[column] = call.stored(out, static_cast<float>(g * u));
     }
   }

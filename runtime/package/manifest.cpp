@@ -4,6 +4,7 @@
 
 #include "runtime/base/checked.h"
 #include "runtime/package/package.h"
+#include "runtime/package/w8a8.h"
 #include "runtime/program/json.h"
 #include "runtime/program/json_view.h"
 
@@ -21,21 +22,24 @@ std::string hash_text(uint64_t hash) {
 }
 
 const char* section_dtype(const WeightFormat& format, SectionRole role) {
-  if (role == SectionRole::scale) return "f16x2";
+  const bool w8a8 = format.encoding == Encoding::w8a8;
+  if (role == SectionRole::scale) return w8a8 ? "f32i32" : "f16x2";
   if (role == SectionRole::plane) return "u1";
   if (role == SectionRole::lut) return "f16";
+  if (w8a8) return "i8";
   return format.encoding == Encoding::f32 ? "f32" : format.encoding == Encoding::f16 ? "f16" : "u4";
 }
 
-bool holds_any_precision(const Manifest& manifest) {
-  return std::any_of(manifest.weights.begin(), manifest.weights.end(), [](const Weight& weight) {
-    return weight.format.encoding == Encoding::any;
+bool holds(const Manifest& manifest, Encoding encoding) {
+  return std::any_of(manifest.weights.begin(), manifest.weights.end(), [&](const Weight& weight) {
+    return weight.format.encoding == encoding;
   });
 }
 
 std::vector<std::string> features_of(const Manifest& manifest) {
   std::vector<std::string> used = required_features(manifest.program);
-  if (holds_any_precision(manifest)) used.push_back("any_precision");
+  if (holds(manifest, Encoding::any)) used.push_back("any_precision");
+  if (holds(manifest, Encoding::w8a8)) used.push_back("w8a8");
   std::sort(used.begin(), used.end());
   return used;
 }
@@ -47,6 +51,12 @@ json weight_to_json(const Weight& weight) {
   if (weight.format.group != 0) out["group"] = weight.format.group;
   for (int32_t width = kLeastWidth; width <= kMostWidth; ++width) {
     if (weight.format.has_width(width)) out["bits"].push_back(width);
+  }
+  if (weight.format.encoding == Encoding::w8a8) out["act_scale_in"] = weight.act_scale;
+  if (weight.outlier) {
+    out["outlier"] = {{"importance", weight.outlier->importance},
+                      {"hot_channels", weight.outlier->hot_channels},
+                      {"hit_rate", weight.outlier->hit_rate}};
   }
   out["sections"] = json::array();
   for (const Section& section : weight.sections) {
@@ -63,8 +73,19 @@ json weight_to_json(const Weight& weight) {
   return out;
 }
 
+Outlier outlier_from_json(const JsonView& in) {
+  in.keys({"importance", "hot_channels", "hit_rate"});
+  Outlier outlier;
+  outlier.importance = in["importance"].real32();
+  outlier.hit_rate = in["hit_rate"].real32();
+  for (const JsonView& channel : in["hot_channels"].list()) {
+    outlier.hot_channels.push_back(channel.integer32(0));
+  }
+  return outlier;
+}
+
 Weight weight_from_json(const JsonView& in) {
-  in.keys({"name", "shape", "encoding", "group", "bits", "sections"});
+  in.keys({"name", "shape", "encoding", "group", "bits", "act_scale_in", "outlier", "sections"});
   Weight weight;
   weight.name = in["name"].text();
   for (const JsonView& extent : in["shape"].list()) {
@@ -72,7 +93,7 @@ Weight weight_from_json(const JsonView& in) {
   }
   if (weight.shape.empty() || weight.shape.size() > 2) in.fail("must have one or two dimensions");
   WeightFormat& format = weight.format;
-  format.encoding = in["encoding"].one_of(encoding_name, Encoding::any);
+  format.encoding = in["encoding"].one_of(encoding_name, kLastEncoding);
   format.rows = weight.shape.size() == 2 ? weight.shape[0] : 1;
   format.columns = weight.shape.back();
   if (in.has("group")) format.group = in["group"].integer(0, 256);
@@ -83,6 +104,8 @@ Weight weight_from_json(const JsonView& in) {
       format.width = width;
     }
   }
+  if (in.has("act_scale_in")) weight.act_scale = in["act_scale_in"].real32();
+  if (in.has("outlier")) weight.outlier = outlier_from_json(in["outlier"]);
   if (weight.shape.size() == 1 && format.encoding != Encoding::f32) in.fail("is a vector, so f32");
   check_format(format, weight.name);
   for (const JsonView& item : in["sections"].list()) {
@@ -238,6 +261,7 @@ Manifest manifest_from_json(const json& value) {
   }
   check_overlaps(manifest);
   verify(manifest.program, shapes);
+  check_w8a8(manifest);
   manifest.required_features = features_of(manifest);
   const JsonView generation = in["generation"];
   generation.keys({"bos_ids", "eos_ids"});

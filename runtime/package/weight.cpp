@@ -5,8 +5,10 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "runtime/base/checked.h"
+#include "runtime/package/w8a8.h"
 
 namespace pocket {
 namespace {
@@ -17,6 +19,7 @@ constexpr int64_t kMaxExtent = std::numeric_limits<int32_t>::max();
 int64_t unit_bytes(Encoding encoding) { return encoding == Encoding::any ? 4 : kUnitBytes; }
 
 int64_t unit_weights(Encoding encoding) {
+  if (encoding == Encoding::w8a8) return 16;
   return encoding == Encoding::f32 ? 4 : encoding == Encoding::f16 ? 8 : 32;
 }
 
@@ -56,6 +59,8 @@ const char* encoding_name(Encoding encoding) {
       return "m0e4";
     case Encoding::any:
       return "any";
+    case Encoding::w8a8:
+      return "w8a8";
   }
   return "?";
 }
@@ -87,6 +92,12 @@ void check_format(const WeightFormat& format, const std::string& name) {
                                          " bits is not supported: codes of any precision have 2 to "
                                          "8 bits, other encodings say none.");
   }
+  if (format.encoding == Encoding::w8a8 && format.columns > kMostW8a8Columns) {
+    throw Error(ExitCode::bad_input,
+                "Weight '" + name + "' as w8a8 has " + std::to_string(format.columns) +
+                    " columns and at most " + std::to_string(kMostW8a8Columns) +
+                    " sum up in 32 bits: convert it with other weights.");
+  }
 }
 
 int64_t WeightFormat::padded_columns() const {
@@ -105,6 +116,7 @@ uint64_t WeightFormat::code_bytes() const {
 }
 
 uint64_t WeightFormat::pair_row_bytes() const {
+  if (encoding == Encoding::w8a8) return sizeof(W8a8Row);
   return encoding == Encoding::any ? uint64_t{2} << width : static_cast<uint64_t>(groups()) * 4;
 }
 
@@ -113,7 +125,9 @@ uint64_t WeightFormat::pair_bytes() const {
 }
 
 std::vector<SectionKind> WeightFormat::section_kinds() const {
-  if (four_bit()) return {{SectionRole::codes, 0}, {SectionRole::scale, 0}};
+  if (four_bit() || encoding == Encoding::w8a8) {
+    return {{SectionRole::codes, 0}, {SectionRole::scale, 0}};
+  }
   if (encoding != Encoding::any) return {{SectionRole::codes, 0}};
   std::vector<SectionKind> kinds;
   for (int32_t bits = 1; widths >> bits != 0; ++bits) {
@@ -199,6 +213,40 @@ std::vector<uint8_t> pack_plane(const WeightFormat& format, const uint8_t* codes
   return packed;
 }
 
+std::vector<uint8_t> pack_w8a8_codes(const WeightFormat& format, const int8_t* codes) {
+  std::vector<uint8_t> packed(format.code_bytes(), 0);
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const int8_t* in = codes + row * format.columns;
+    for (int64_t column = 0; column < format.columns; column += kUnitBytes) {
+      std::memcpy(packed.data() + unit_offset(format, row, column / kUnitBytes), in + column,
+                  static_cast<size_t>(std::min(kUnitBytes, format.columns - column)));
+    }
+  }
+  return packed;
+}
+
+std::vector<uint8_t> pack_w8a8_scales(const WeightFormat& format, const float* scales,
+                                      const int8_t* codes) {
+  std::vector<uint8_t> packed(format.pair_bytes());
+  for (int64_t row = 0; row < format.rows; ++row) {
+    const int8_t* in = codes + row * format.columns;
+    const W8a8Row values{scales[row], std::accumulate(in, in + format.columns, int32_t{0})};
+    std::memcpy(packed.data() + static_cast<size_t>(row) * sizeof values, &values, sizeof values);
+  }
+  return packed;
+}
+
+int8_t w8a8_code(const WeightFormat& format, const uint8_t* codes, int64_t row, int64_t column) {
+  const size_t at = unit_offset(format, row, column / kUnitBytes);
+  return static_cast<int8_t>(codes[at + static_cast<size_t>(column % kUnitBytes)]);
+}
+
+W8a8Row w8a8_row(const uint8_t* scales, int64_t row) {
+  W8a8Row values;
+  std::memcpy(&values, scales + static_cast<size_t>(row) * sizeof values, sizeof values);
+  return values;
+}
+
 std::vector<uint8_t> join_sections(const Weight& weight, SectionRole role,
                                    const SectionBytes& bytes) {
   std::vector<uint8_t> joined;
@@ -240,6 +288,13 @@ void unpack_planes(const WeightFormat& format, const uint8_t* planes, const uint
 void unpack_row(const WeightFormat& format, const uint8_t* codes, const uint8_t* pairs, int64_t row,
                 float* out) {
   if (format.encoding == Encoding::any) return unpack_planes(format, codes, pairs, row, out);
+  if (format.encoding == Encoding::w8a8) {
+    const float scale = w8a8_row(pairs, row).scale;
+    for (int64_t column = 0; column < format.columns; ++column) {
+      out[column] = static_cast<float>(w8a8_code(format, codes, row, column)) * scale;
+    }
+    return;
+  }
   const int64_t unit = unit_weights(format.encoding);
   for (int64_t column = 0; column < format.columns; ++column) {
     const uint8_t* at = codes + unit_offset(format, row, column / unit);

@@ -24,18 +24,23 @@
 //     plane  one section per bit, most significant first ("bits" counts them from 1): a unit is a
 //            u32 of 32 weights, weight 32u + i in bit i. b bits read planes 1 to b.
 //     lut    one section per stored width w ("bits" is w): f16 [rows, 2^w], the value of each code.
+//   w8a8  signed 8-bit codes -127..127, K padded with zero codes to a multiple of 16 (w8a8.h).
+//     codes  byte i of unit u holds weight 16u + i.
+//     scale  8 bytes per row, in row order: f32 scale of the row, i32 sum of its codes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace pocket {
 
-enum class Encoding : uint8_t { f32, f16, int4, m0e4, any };
+enum class Encoding : uint8_t { f32, f16, int4, m0e4, any, w8a8 };
+inline constexpr Encoding kLastEncoding = Encoding::w8a8;
 const char* encoding_name(Encoding);
 
 inline constexpr int64_t kBlockRows = 32;
@@ -92,11 +97,20 @@ struct Section {
   SectionKind kind() const { return {role, bits}; }
 };
 
+// What calibration saw of the inputs of one w8a8 linear that leave its range (papers.md 2.4).
+struct Outlier {
+  float importance = 0;                    // largest magnitude over 128 * act_scale
+  std::vector<int32_t> hot_channels = {};  // columns that carry most of them, ascending
+  float hit_rate = 0;                      // share of the outliers that lie in hot channels
+};
+
 struct Weight {
   std::string name;
   std::vector<int64_t> shape;  // as in the model: [N, K], or [K]: rows = 1, always f32
   WeightFormat format;
   std::vector<Section> sections;
+  float act_scale = 0;  // w8a8: step of the linear's input codes, static and per tensor; else 0
+  std::optional<Outlier> outlier = std::nullopt;  // w8a8 only
 };
 
 // Packs row-major f32 [rows, columns] as f32 or f16; the 4-bit encodings are packed from codes

@@ -10,7 +10,7 @@ constexpr const char* kFeatures[] = {
     "alibi",           "attention_window", "generic_operators", "long_rope",
     "qk_norm",         "rope_values",      "soft_cap",          "binary_sub_div",
     "unary_functions", "stacked_plan",     "positions_alone",
-    "any_precision",
+    "any_precision",   "w8a8",
 };
 
 }  // namespace

@@ -62,7 +62,7 @@ struct Enabled {
       control.subgroupSizeControl = VK_TRUE;
       add(control, v13 ? nullptr : VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     }
-    if (info.integer_dot_product && !limits.has_quirk("no_int_dot")) {
+    if (limits.dot_product) {
       dot.shaderIntegerDotProduct = VK_TRUE;
       add(dot, v13 ? nullptr : VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
     }
@@ -91,10 +91,11 @@ Device::Device(const Instance& instance, const DeviceOptions& options) {
     limits.subgroup_size = reachable ? 64 : 0;
   }
   limits_ = lower_limits(limits, options.limits);
+  if (limits_.has_quirk("no_int_dot")) limits_.dot_product = false;
   control = control && info_.subgroup_min < info_.subgroup_max && limits_.subgroup_size != 0;
   required_subgroup_size_ = control ? limits_.subgroup_size : 0;
   timeline_semaphore_ = info_.timeline_semaphore;
-  integer_dot_ = info_.integer_dot_product && !limits_.has_quirk("no_int_dot");
+  integer_dot_ = limits_.dot_product;
 
   const uint32_t api = std::min(info_.api_version, instance.api_version());
   const Enabled enabled(info_, limits_, control, api);

@@ -66,8 +66,14 @@ void read_properties(DeviceInfo& info, uint32_t api) {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
   VkPhysicalDeviceExternalMemoryHostPropertiesEXT host{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+  VkPhysicalDeviceShaderIntegerDotProductProperties dot{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES};
   chain(properties, subgroup);
   chain(properties, maintenance);
+  if (api >= VK_API_VERSION_1_3 ||
+      info.has_extension(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
+    chain(properties, dot);
+  }
   if (info.has_extension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) chain(properties, host);
   const bool has_driver =
       api >= VK_API_VERSION_1_2 || info.has_extension(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
@@ -118,6 +124,8 @@ void read_properties(DeviceInfo& info, uint32_t api) {
                          (subgroup.supportedOperations & kNeeded) == kNeeded &&
                          subgroup.subgroupSize > 1;
   out.subgroup_size = subgroups ? subgroup.subgroupSize : 0;
+  out.dot_signed = dot.integerDotProduct4x8BitPackedSignedAccelerated;
+  out.dot_mixed = dot.integerDotProduct4x8BitPackedMixedSignednessAccelerated;
 }
 
 void read_features(DeviceInfo& info, uint32_t api) {
@@ -156,6 +164,7 @@ void read_features(DeviceInfo& info, uint32_t api) {
   info.timeline_semaphore = timeline.timelineSemaphore;
   info.subgroup_size_control = control.subgroupSizeControl && info.subgroup_max != 0;
   info.integer_dot_product = dot.shaderIntegerDotProduct;
+  info.limits.dot_product = dot.shaderIntegerDotProduct;
 }
 
 QueuePriority from_vulkan(VkQueueGlobalPriorityKHR priority) {

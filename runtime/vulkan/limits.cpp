@@ -35,6 +35,9 @@ void visit_features(Limits& limits, Visit&& visit) {
   visit("fp16_arithmetic", limits.fp16_arithmetic);
   visit("storage_16bit", limits.storage_16bit);
   visit("storage_8bit", limits.storage_8bit);
+  visit("dot_product", limits.dot_product);
+  visit("dot_signed", limits.dot_signed);
+  visit("dot_mixed", limits.dot_mixed);
 }
 
 [[noreturn]] void bad_key(const std::string& key, const std::string& problem) {

@@ -26,6 +26,10 @@ struct DeviceLimits {
   bool fp16_arithmetic = false;
   bool storage_16bit = false;
   bool storage_8bit = false;
+  // Dot products of four packed 8-bit integers: usable at all, and which the device has in hardware.
+  bool dot_product = false;
+  bool dot_signed = false;  // signed x signed
+  bool dot_mixed = false;   // signed x unsigned
   std::vector<std::string> quirks;  // flags of runtime/vulkan/quirks.cpp that apply
 
   bool has_quirk(std::string_view flag) const;

@@ -245,6 +245,42 @@ TEST_CASE("inspect: every byte of the file is accounted for, without a device") 
   }
 }
 
+TEST_CASE("a model with 8-bit weights runs from inspect to tokens") {
+  TinyOptions options;
+  options.encoding = Encoding::w8a8;
+  const TinyFile file(options);
+  const nlohmann::json inspected = llmbench_json({"inspect", file.path()});
+  CHECK(schema_errors("inspect", inspected) == "");
+  const auto& features = inspected.at("required_features");
+  CHECK(std::count(features.begin(), features.end(), "w8a8") == 1);
+  uint64_t matrices = 0;
+  for (const nlohmann::json& weight : inspected.at("weights")) {
+    if (weight.at("encoding") != "w8a8") continue;
+    CHECK(weight.at("act_scale_in") == kTinyActScale);
+    const uint64_t units = (weight.at("columns").get<uint64_t>() + 15) / 16;
+    matrices += weight.at("rows").get<uint64_t>() * (16 * units + 8);
+  }
+  CHECK(inspected.at("file").at("weight_bytes_by_encoding").at("w8a8") == matrices);
+  CHECK(llmbench({"inspect", file.path()}).out.find("input scale 0.03125") != std::string::npos);
+
+  const nlohmann::json tested = llmbench_json({"selftest", file.path(), "-r", "1"});
+  CHECK(tested.at("passed") == true);
+  const nlohmann::json report = llmbench_json({"run", file.path(), "-p", "20", "-n", "4", "-r", "1"});
+  CHECK(schema_errors("run", report) == "");
+  // Decode reads each matrix once, beside vectors, head and states.
+  CHECK(report.at("results").at(0).at("bytes_per_token").get<double>() >
+        static_cast<double>(matrices));
+  const nlohmann::json generated =
+      llmbench_json({"generate", file.path(), "--tokens", tokens_text(20), "-n", "6"});
+  CHECK(generated.at("tokens").size() == 6);
+  const std::string tokens = file.folder() / "tokens.json";
+  write_file(tokens, "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]");
+  const nlohmann::json near = llmbench_json(
+      {"perplexity", file.path(), "--text", tokens, "--against", model().path()});
+  CHECK(near.at("kl").get<double>() > 0);
+  CHECK(near.at("kl").get<double>() < 0.02);  // the same weights in f16
+}
+
 TEST_CASE("devices --measure: bandwidth and arithmetic that the report's shares refer to") {
   const nlohmann::json document = llmbench_json({"devices", "--measure"});
   CHECK(schema_errors("devices", document) == "");

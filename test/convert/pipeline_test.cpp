@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "converter/onnx/import.h"
 #include "runtime/package/package.h"
 #include "test/convert/llmconvert.h"
 #include "test/support/catch.h"
@@ -160,6 +161,79 @@ TEST_CASE("any precision converts with and without a text, is verified and repor
       REQUIRE(llmconvert({path, "-o", folder / "copy.pocket", "--quiet"}).exit_code == 0);
       CHECK(test::read_file(folder / "copy.pocket") == test::read_file(path));
       CHECK(test::files_in(folder) == 4);  // ids, file, copy and report
+    }
+  }
+}
+
+TEST_CASE("any precision: equal sensitivities of every constant change nothing, others do") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "s.safetensors";
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2"}) {
+    INFO(name);
+    onnx_import::ImportReport source;
+    const ir::Graph graph = onnx_import::import_model(test::model_folder(name), &source);
+    for (const bool equal : {true, false}) {
+      nlohmann::json header = {{"__metadata__", {{"tokens", "1"}}}};
+      std::string data;
+      for (ir::ValueId id = 0; id < static_cast<ir::ValueId>(graph.value_count()); ++id) {
+        const auto& constant = graph.value(id).constant;
+        if (!constant || constant->shape.size() != 2 || !ir::is_float_type(constant->type)) continue;
+        const size_t begin = data.size();
+        for (int64_t i = 0; i < constant->elements(); ++i) {
+          const float value = equal ? 0.25f : static_cast<float>(i * 7 % 13);
+          data.append(reinterpret_cast<const char*>(&value), sizeof value);
+        }
+        header[graph.value(id).name] = {
+            {"dtype", "F32"}, {"shape", constant->shape}, {"data_offsets", {begin, data.size()}}};
+      }
+      const std::string text = header.dump();
+      const uint64_t size = text.size();
+      test::write_file(path, std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
+      const auto even = llmconvert(
+          {test::model_folder(name), "-o", folder / "even.pocket", "--weights", "any", "--quiet"});
+      const auto weighed = llmconvert({test::model_folder(name), "-o", folder / "own.pocket",
+                                       "--weights", "any", "--sensitivity", path, "--verify",
+                                       "--quiet"});
+      INFO(even.err << weighed.err);
+      REQUIRE(even.exit_code == 0);
+      REQUIRE(weighed.exit_code == 0);
+      CHECK((test::read_file(folder / "even.pocket") == test::read_file(folder / "own.pocket")) ==
+            equal);
+    }
+  }
+}
+
+TEST_CASE("a budget of bits: chosen with and without a text, kept, verified and reported") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  write_windows(ids);
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2"}) {
+    for (const bool calibrated : {false, true}) {
+      INFO(name << (calibrated ? " calibrated" : ""));
+      std::vector<std::string> arguments = {test::model_folder(name), "-o", path, "--target-bits",
+                                            "8", "--verify", "--report", report_path};
+      if (calibrated) arguments.insert(arguments.end(), {"--calibration", ids});
+      const auto result = llmconvert(arguments);
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      CHECK(result.err.find("bits a weight of the 8 asked for") != std::string::npos);
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      CHECK(test::schema_errors("convert", report) == "");
+      const auto& budget = report.at("budget");
+      CHECK(budget.at("bits").get<double>() <= 8.0);
+      CHECK(budget.at("bits").get<double>() > 7.0);
+      CHECK(Package::open(path).manifest().provenance.at("target_bits") == 8.0);
+      size_t weights = 0;
+      for (const auto& choice : budget.at("choices")) {
+        weights += choice.at("weights").size();
+        for (const auto& candidate : choice.at("candidates")) {
+          CHECK(candidate.at("error").get<double>() < 0.1);
+        }
+        CHECK(choice.at("candidates").back().at("encoding") == "f16");
+        CHECK(choice.at("candidates").back().at("error").get<double>() < 1e-5);
+      }
+      CHECK(weights >= 6);
     }
   }
 }

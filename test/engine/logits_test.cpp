@@ -15,7 +15,7 @@ struct Variant {
 std::vector<Variant> variants() {
   std::vector<Variant> list;
   for (const Encoding encoding :
-       {Encoding::f16, Encoding::int4, Encoding::m0e4, Encoding::any}) {
+       {Encoding::f16, Encoding::int4, Encoding::m0e4, Encoding::any, Encoding::w8a8}) {
     TinyOptions llama;
     llama.encoding = encoding;
     list.push_back({"rms norm, grouped heads, rotary, gated", llama});
@@ -46,9 +46,11 @@ TEST_CASE("logits of all rows equal the host's") {
     const std::vector<int32_t> tokens = random_tokens(29);
     const std::vector<float> want = host_logits(path, tokens);
     Engine engine(shared_device(), Package::open(path), engine_options());
-    CHECK(row_distance(engine.logits(tokens), want, 105) < kTolerance);
-    CHECK(row_distance(engine.logits(tokens, 19), want, 105) < kTolerance);
-    CHECK(row_distance(engine.logits(tokens, 0), want, 105) < kTolerance);
+    // An activation whose last bits differ may round to the next of its 8-bit codes.
+    const double tolerance = variant.options.encoding == Encoding::w8a8 ? 3e-2 : kTolerance;
+    CHECK(row_distance(engine.logits(tokens), want, 105) < tolerance);
+    CHECK(row_distance(engine.logits(tokens, 19), want, 105) < tolerance);
+    CHECK(row_distance(engine.logits(tokens, 0), want, 105) < tolerance);
     CHECK(engine.position() == 29);
     CHECK(engine.length() == 29);
   }

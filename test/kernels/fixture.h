@@ -10,6 +10,7 @@
 #include "runtime/kernels/dispatch_runner.h"
 #include "runtime/kernels/plan.h"
 #include "runtime/kernels/reference.h"
+#include "runtime/package/w8a8.h"
 #include "runtime/vulkan/compute_context.h"
 #include "runtime/vulkan/device.h"
 
@@ -17,6 +18,10 @@ namespace pocket::test {
 
 class Fixture {
  public:
+  // Of the inputs of w8a8 weights: random activations of -1 to 1 leave the codes on both sides.
+  static constexpr float kActScale = 1.0f / 150;
+  bool lowest_codes = false;  // w8a8: all weights are the lowest code, else random
+
   Manifest manifest;
   std::mt19937 random{7};
 
@@ -50,7 +55,19 @@ class Fixture {
     w.format = {encoding, rows, columns, group};
     const bool codes4 = encoding == Encoding::int4 || encoding == Encoding::m0e4;
     std::vector<uint8_t> codes, pairs;
-    if (codes4) {
+    if (encoding == Encoding::w8a8) {
+      w.act_scale = kActScale;
+      std::vector<int8_t> q(static_cast<size_t>(rows * columns));
+      for (int8_t& code : q) {
+        code = static_cast<int8_t>(lowest_codes ? -127 : static_cast<int>(random() % 255) - 127);
+      }
+      std::vector<float> scales(static_cast<size_t>(rows));
+      for (float& scale : scales) {
+        scale = uniform(0.5f, 1.0f) / (64.0f * std::sqrt(static_cast<float>(columns)));
+      }
+      codes = pack_w8a8_codes(w.format, q.data());
+      pairs = pack_w8a8_scales(w.format, scales.data(), q.data());
+    } else if (codes4) {
       const auto padded = static_cast<size_t>(w.format.padded_columns());
       std::vector<uint8_t> q(static_cast<size_t>(rows) * padded);
       for (uint8_t& code : q) code = static_cast<uint8_t>(random() & 15u);

@@ -50,7 +50,8 @@ struct Model {
     a.rope_table = 0;
     manifest.program.rope_tables.push_back(
         {std::vector<double>(static_cast<size_t>(head_dim / 2)), 1});
-    const WeightId table = weight(vocab, hidden, encoding);
+    const bool w8a8 = encoding == Encoding::w8a8;  // tables and the head that reads one stay f16
+    const WeightId table = weight(vocab, hidden, w8a8 ? Encoding::f16 : encoding);
     add(OpKind::embed, {}, {x}, {table}, a);
     add(OpKind::norm, {x, kNone}, {y, kNone}, {weight(1, hidden, Encoding::f32), kNone}, a);
     add(OpKind::linear, {y, kNone}, {qkv},
@@ -92,10 +93,10 @@ struct Model {
     w.shape = {rows, columns};
     const bool codes4 = encoding == Encoding::int4 || encoding == Encoding::m0e4;
     w.format = {encoding, rows, columns, codes4 ? 32 : 0};
+    if (encoding == Encoding::w8a8) w.act_scale = 0.05f;
     for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
-      const uint64_t row_bytes = role == SectionRole::codes
-                                     ? w.format.code_row_bytes()
-                                     : static_cast<uint64_t>(w.format.groups()) * 4;
+      const uint64_t row_bytes =
+          role == SectionRole::codes ? w.format.code_row_bytes() : w.format.pair_row_bytes();
       if (row_bytes == 0) continue;
       const auto step = static_cast<int64_t>(kShardBytes / row_bytes) / kBlockRows * kBlockRows;
       for (int64_t row = 0; row < rows; row += step) {
@@ -136,6 +137,8 @@ std::vector<Model> models() {
     all.emplace_back(2048, 16384, 8, 1, 256, 256000, encoding);
     all.emplace_back(4096, 14336, 32, 8, 128, 151936, encoding);
   }
+  all.emplace_back(192, 448, 6, 2, 32, 2048, Encoding::w8a8);
+  all.emplace_back(4096, 14336, 32, 8, 128, 151936, Encoding::w8a8);
   return all;
 }
 
@@ -158,7 +161,10 @@ void check(const Model& model, const DeviceLimits& limits, const Dispatch& d) {
     REQUIRE(o.bytes > 0);
     REQUIRE(o.offset + o.bytes <= s.bytes);
   }
-  if (limits.subgroup_size == 0) REQUIRE_FALSE(std::string_view(d.shader).ends_with("_sg"));
+  const std::string_view shader = d.shader;
+  if (limits.subgroup_size == 0) REQUIRE_FALSE(shader.ends_with("_sg"));
+  const bool dots = shader.find("_sdot") != shader.npos || shader.find("_sudot") != shader.npos;
+  if (!limits.dot_product) REQUIRE_FALSE(dots);
 }
 
 }  // namespace
@@ -380,6 +386,50 @@ TEST_CASE("wide gates of a Mali with warps of 8 take a dispatch each") {
       }
     }
   }
+}
+
+TEST_CASE("8-bit products take the dot product that the device has") {
+  const Model model(2048, 5632, 32, 4, 64, 32000, Encoding::w8a8);
+  constexpr int32_t kQkv = 2;
+  int with = 0, without = 0;
+  for (const DeviceLimits& limits : phones()) {
+    if (limits.max_storage_buffers < 10) continue;
+    CAPTURE(limits.name);
+    const auto named = [&](const char* part) { return limits.name.find(part) != limits.name.npos; };
+    const bool adreno = named("Adreno") || named("Turnip");
+    const DotForm form = dot_form(limits);
+    if (limits.dot_product && adreno) CHECK(form == DotForm::mixed);
+    if (named("G610") || named("G720") || named("NVIDIA")) CHECK(form == DotForm::both_signed);
+    if (named("llvmpipe") || named("G52")) CHECK(form == DotForm::none);
+    ++(form == DotForm::none ? without : with);
+    const std::string part = form == DotForm::none ? "" : form == DotForm::mixed ? "_sudot" : "_sdot";
+    for (const int64_t tokens : {1, 64}) {
+      const std::vector<Dispatch> plan = plan_operator(model.context(limits, tokens), kQkv);
+      const std::string& shader = plan.back().shader;
+      CHECK(shader.find((tokens == 1 ? "gemv_w8a8" : "gemm_w8a8") + part) == 0);
+      if (form == DotForm::none) CHECK(shader.find("dot") == shader.npos);
+      // Prefill makes the codes of the input once, for all workgroups.
+      CHECK((plan.front().shader == "quantise_w8a8") == (tokens > 1 || !limits.subgroup_size));
+    }
+    DeviceLimits hidden = lower_limits(limits, {{"dot_product", false}});
+    CHECK(dot_form(hidden) == DotForm::none);
+  }
+  CHECK(with >= 7);
+  CHECK(without >= 2);
+}
+
+TEST_CASE("decode with 8-bit weights reads a byte a weight and no copy of the input") {
+  const Model model(2048, 5632, 32, 4, 64, 32000, Encoding::w8a8);
+  DeviceLimits limits;
+  limits.name = "Mali-G610";
+  limits.max_storage_buffers = 16;
+  limits.subgroup_size = 16;
+  const std::vector<Dispatch> plan = plan_operator(model.context(limits, 1), 2);
+  REQUIRE(plan.size() == 1);
+  const uint64_t rows = 2048 + 2 * 256;
+  // Codes, scale and sum of each row, bias, input.
+  CHECK(plan[0].bytes_read == rows * (2048 + 8 + 4) + 2048 * 2);
+  CHECK(plan[0].bytes_written == rows * 2);
 }
 
 TEST_CASE("every row of the table says where it comes from and is valid on some phone") {

@@ -1,9 +1,11 @@
 // The bytes of format major 1: as they were first written, still read; with the feature
-// stacked_plan, as every file has it now, and with any_precision, written again bit by bit and read.
+// stacked_plan, as every file has it now, and with any_precision and w8a8, written again bit by bit
+// and read.
 #include <algorithm>
 #include <cstdlib>
 
 #include "runtime/package/package.h"
+#include "runtime/package/w8a8.h"
 #include "test/support/catch.h"
 #include "test/support/command.h"
 #include "test/support/tiny_model.h"
@@ -14,6 +16,7 @@ namespace {
 
 const std::string kFirst = POCKET_SOURCE_DIR "/test/golden/major1_m0e4.pocket";
 const std::string kStacked = POCKET_SOURCE_DIR "/test/golden/major1_stacked_plan.pocket";
+const std::string kW8a8 = POCKET_SOURCE_DIR "/test/golden/major1_w8a8.pocket";
 const std::string kAny = POCKET_SOURCE_DIR "/test/golden/major1_any_precision.pocket";
 
 // Values by arithmetic, not by a library's random distribution: the same on every machine.
@@ -45,8 +48,10 @@ test::TinyModel golden_model(Encoding encoding = Encoding::m0e4) {
 TEST_CASE("golden bytes of major 1 are written again, bit by bit") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "golden.pocket";
-  for (const Encoding encoding : {Encoding::m0e4, Encoding::any}) {
-    const std::string& kept = encoding == Encoding::any ? kAny : kStacked;
+  for (const Encoding encoding : {Encoding::m0e4, Encoding::any, Encoding::w8a8}) {
+    const std::string& kept = encoding == Encoding::any    ? kAny
+                              : encoding == Encoding::w8a8 ? kW8a8
+                                                           : kStacked;
     test::write_tiny_model(golden_model(encoding), path);
     // After a deliberate change of the format: POCKET_WRITE_GOLDEN=1 package_test
     if (std::getenv("POCKET_WRITE_GOLDEN")) test::write_file(kept, test::read_file(path));
@@ -90,6 +95,33 @@ TEST_CASE("golden bytes of any precision are read at every width") {
     CHECK(error < 0.5 * last);
     last = error;
   }
+}
+
+TEST_CASE("golden bytes of w8a8 are read") {
+  const Package package = Package::open(kW8a8);
+  for (size_t i = 0; i < package.manifest().shards.size(); ++i) package.verify_shard(i);
+  CHECK(package.manifest().required_features == std::vector<std::string>{"stacked_plan", "w8a8"});
+  const test::TinyModel model = golden_model(Encoding::w8a8);
+  int matrices = 0;
+  for (size_t i = 0; i < package.manifest().weights.size(); ++i) {
+    const Weight& weight = package.manifest().weights[i];
+    if (weight.format.encoding != Encoding::w8a8) continue;
+    ++matrices;
+    CHECK(weight.act_scale == test::kTinyActScale);
+    CHECK(weight.sections.size() == 2);
+    const auto codes = package.gather(weight, SectionRole::codes);
+    const auto scales = package.gather(weight, SectionRole::scale);
+    std::vector<float> row(static_cast<size_t>(weight.format.columns));
+    for (int64_t n = 0; n < weight.format.rows; ++n) {
+      unpack_row(weight.format, codes.data(), scales.data(), n, row.data());
+      const float step = w8a8_row(scales.data(), n).scale;
+      for (size_t k = 0; k < row.size(); ++k) {
+        const float wanted = model.values[i][static_cast<size_t>(n) * row.size() + k];
+        CHECK(row[k] == Approx(wanted).margin(0.5001 * step));
+      }
+    }
+  }
+  CHECK(matrices == 5);
 }
 
 TEST_CASE("golden bytes of major 1 are read") {

@@ -6,6 +6,7 @@
 
 #include "converter/quant/rtn.h"
 #include "runtime/base/error.h"
+#include "runtime/package/w8a8.h"
 #include "runtime/program/json.h"
 #include "test/support/catch.h"
 #include "test/support/command.h"
@@ -189,6 +190,93 @@ TEST_CASE("a manifest that lies about planes and tables is refused") {
   refused([](auto& w) { w["sections"][0]["bits"] = 2; });
   refused([](auto& w) { w["sections"][4]["role"] = "plane"; });
   refused([](auto& w) { w["sections"].erase(3); });
+}
+
+TEST_CASE("a manifest that lies about 8-bit weights and their inputs is refused") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "w8a8.pocket";
+  test::TinyOptions options;
+  options.encoding = Encoding::w8a8;
+  options.merged_qkv = false;
+  test::write_tiny_model(options, path);
+  const Package package = Package::open(path);
+  const nlohmann::json good = to_json(package.manifest());
+  CHECK_NOTHROW(manifest_from_json(good));
+  const std::vector<std::string>& needed = package.manifest().required_features;
+  CHECK(std::count(needed.begin(), needed.end(), "w8a8") == 1);
+  const auto index_of = [&](const std::string& name) {
+    size_t at = 0;
+    while (good["weights"][at]["name"] != name) ++at;
+    return at;
+  };
+  const auto change = [&](const std::string& name, const auto& edit) {
+    nlohmann::json changed = good;
+    edit(changed["weights"][index_of(name)]);
+    return changed;
+  };
+  const auto refused = [&](const std::string& name, const char* sentence, const auto& edit) {
+    CAPTURE(name, sentence);
+    CHECK_THROWS_WITH(manifest_from_json(change(name, edit)), Catch::Contains(sentence));
+  };
+  using Json = nlohmann::json;
+  refused("layer0.q", "input scale", [](Json& w) { w.erase("act_scale_in"); });
+  refused("layer0.q", "input scale", [](Json& w) { w["act_scale_in"] = 0; });
+  refused("layer0.q", "input scale", [](Json& w) { w["act_scale_in"] = -0.5; });
+  refused("layer0.q", "input scale", [](Json& w) { w["act_scale_in"] = 1e-40; });
+  refused("layer0.q", "fit a float", [](Json& w) { w["act_scale_in"] = 1e300; });
+  refused("layer0.q", "must be a number", [](Json& w) { w["act_scale_in"] = "0.1"; });
+  refused("layer0.q", "steps of 32", [](Json& w) { w["group"] = 32; });
+  refused("layer0.q", "must be i8", [](Json& w) { w["sections"][0]["dtype"] = "u4"; });
+  refused("layer0.q", "must be f32i32", [](Json& w) { w["sections"][1]["dtype"] = "f16x2"; });
+  refused("layer0.q", "lacks rows of role scale", [](Json& w) { w["sections"].erase(1); });
+  refused("layer0.gate", "for one input", [](Json& w) { w["act_scale_in"] = 0.5; });
+  refused("embedding", "only w8a8 has", [](Json& w) { w["act_scale_in"] = 0.5; });
+  const Json outlier = {{"importance", 3.5}, {"hot_channels", {1, 7, 39}}, {"hit_rate", 0.75}};
+  const Manifest kept =
+      manifest_from_json(change("layer0.o", [&](Json& w) { w["outlier"] = outlier; }));
+  const Weight& held = kept.weights[index_of("layer0.o")];
+  REQUIRE(held.outlier.has_value());
+  CHECK(held.outlier->importance == 3.5f);
+  CHECK(held.outlier->hit_rate == 0.75f);
+  CHECK(held.outlier->hot_channels == std::vector<int32_t>{1, 7, 39});
+  CHECK(to_json(kept)["weights"][index_of("layer0.o")]["outlier"] == outlier);
+  const auto bad_outlier = [&](const char* key, const Json& value, const char* sentence) {
+    refused("layer0.o", sentence, [&](Json& w) {
+      w["outlier"] = outlier;
+      w["outlier"][key] = value;
+    });
+  };
+  bad_outlier("importance", -1, "importance");
+  bad_outlier("hit_rate", 1.5, "hit rate");
+  bad_outlier("hot_channels", {1, 1}, "ascending");
+  bad_outlier("hot_channels", {39, 40}, "hot channel 40");
+  bad_outlier("hot_channels", {-1}, "allowed are");
+  bad_outlier("surprise", 1, "unknown key");
+  refused("embedding", "only w8a8 has", [&](Json& w) { w["outlier"] = outlier; });
+}
+
+TEST_CASE("8-bit weights serve the matrices of linears only") {
+  test::TinyOptions options;
+  options.encoding = Encoding::w8a8;
+  test::TinyModel model = test::make_tiny_model(options);
+  Manifest& manifest = model.manifest;
+  for (size_t i = 0; i < model.shapes.size(); ++i) {
+    Weight weight;
+    weight.name = manifest.program.weights[i];
+    weight.shape = model.shapes[i];
+    const bool matrix = weight.shape.size() == 2;
+    weight.format.encoding = matrix ? Encoding::w8a8 : Encoding::f32;
+    weight.act_scale = matrix ? 0.5f : 0.0f;
+    manifest.weights.push_back(weight);
+  }
+  CHECK_THROWS_WITH(check_w8a8(manifest), Catch::Contains("'embed' (embed) reads weight"));
+  manifest.weights[0].format.encoding = Encoding::f16;
+  manifest.weights[0].act_scale = 0;
+  CHECK_NOTHROW(check_w8a8(manifest));
+  manifest.program.rope_tables[0].values = 1;
+  manifest.weights[1].format.encoding = Encoding::w8a8;
+  manifest.weights[1].act_scale = 1;
+  CHECK_THROWS_WITH(check_w8a8(manifest), Catch::Contains("rope table"));
 }
 
 TEST_CASE("a manifest that lies about its weights is refused") {

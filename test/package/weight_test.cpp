@@ -6,6 +6,7 @@
 #include <random>
 
 #include "runtime/base/error.h"
+#include "runtime/package/w8a8.h"
 #include "test/support/catch.h"
 
 using namespace pocket;
@@ -74,7 +75,8 @@ TEST_CASE("formats out of range are refused by name") {
        {WeightFormat{Encoding::m0e4, 4, 40, 0}, WeightFormat{Encoding::m0e4, 4, 40, 48},
         WeightFormat{Encoding::int4, 4, 40, 288}, WeightFormat{Encoding::f16, 4, 40, 32},
         WeightFormat{Encoding::f16, 0, 40, 0}, WeightFormat{Encoding::f16, 4, -1, 0},
-        WeightFormat{Encoding::f16, int64_t{1} << 40, 8, 0}}) {
+        WeightFormat{Encoding::f16, int64_t{1} << 40, 8, 0}, WeightFormat{Encoding::w8a8, 4, 40, 32},
+        WeightFormat{Encoding::w8a8, 4, kMostW8a8Columns + 1, 0}}) {
     CHECK_THROWS_WITH(check_format(bad, "some.weight"), Catch::Contains("'some.weight'"));
   }
 }
@@ -158,6 +160,69 @@ TEST_CASE("codes and pairs lie where the layout says and decode") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("8-bit codes lie 16 columns a unit, with scale and sum by row, and decode") {
+  std::mt19937 random(5);
+  for (const int64_t rows : {1, 32, 33, 70}) {
+    for (const int64_t columns : {1, 15, 16, 17, 100}) {
+      const WeightFormat format{Encoding::w8a8, rows, columns, 0};
+      const int64_t units = (columns + 15) / 16;
+      CHECK(format.padded_columns() == 16 * units);
+      CHECK(format.code_row_bytes() == uint64_t(16 * units));
+      CHECK(format.stored_bytes() == uint64_t(rows * (16 * units + 8)));
+      std::vector<int8_t> codes(size_t(rows * columns));
+      std::vector<float> scales(static_cast<size_t>(rows));
+      for (int8_t& code : codes) code = int8_t(int(random() % 255) - 127);
+      for (float& scale : scales) scale = float(1 + random() % 100) / 64.0f;
+      const auto packed = pack_w8a8_codes(format, codes.data());
+      const auto pairs = pack_w8a8_scales(format, scales.data(), codes.data());
+      REQUIRE(packed.size() == format.code_bytes());
+      REQUIRE(pairs.size() == format.pair_bytes());
+      std::vector<float> out(static_cast<size_t>(columns));
+      for (int64_t n = 0; n < rows; ++n) {
+        unpack_row(format, packed.data(), pairs.data(), n, out.data());
+        int32_t sum = 0, stored = 0;
+        float scale = 0;
+        for (int64_t k = 0; k < 16 * units; ++k) {
+          const int64_t in_block = std::min<int64_t>(32, rows - n / 32 * 32);
+          const int64_t at = 32 * (n / 32) * 16 * units + (k / 16 * in_block + n % 32) * 16 + k % 16;
+          const int8_t code = k < columns ? codes[size_t(n * columns + k)] : int8_t{0};
+          REQUIRE(int8_t(packed[size_t(at)]) == code);
+          sum += code;
+          if (k < columns) REQUIRE(out[size_t(k)] == float(code) * scales[size_t(n)]);
+        }
+        std::memcpy(&scale, pairs.data() + 8 * n, 4);
+        std::memcpy(&stored, pairs.data() + 8 * n + 4, 4);
+        REQUIRE(scale == scales[size_t(n)]);
+        REQUIRE(stored == sum);
+      }
+    }
+  }
+}
+
+TEST_CASE("activations round half to even into 8 bits, and results multiply scales first") {
+  const float inverse = 1.0f / 0.25f;
+  CHECK(w8a8_quantise(0.125f, inverse) == 0);  // 0.5
+  CHECK(w8a8_quantise(0.375f, inverse) == 2);  // 1.5
+  CHECK(w8a8_quantise(-0.625f, inverse) == -2);  // -2.5
+  CHECK(w8a8_quantise(31.75f, inverse) == 127);
+  CHECK(w8a8_quantise(1e30f, inverse) == 127);
+  CHECK(w8a8_quantise(-32.0f, inverse) == -128);
+  CHECK(w8a8_quantise(-std::numeric_limits<float>::infinity(), inverse) == -128);
+  CHECK(w8a8_quantise(std::numeric_limits<float>::quiet_NaN(), inverse) == 0);
+  CHECK(w8a8_rounded(100.0f, inverse) == 400.0f);
+  // 16777217 is no float: the sum rounds before the scales are applied.
+  CHECK(w8a8_result(16777217, 0.5f, 0.25f) == 2097152.0f);
+  CHECK(w8a8_result(3, 0.1f, 0.3f) == 3.0f * (0.1f * 0.3f));
+  CHECK(int64_t{128} * 127 * kMostW8a8Columns < int64_t{1} << 31);
+  CHECK(int64_t{128} * 127 * (kMostW8a8Columns + 1) >= int64_t{1} << 31);
+  CHECK(is_act_scale(kLeastActScale));
+  CHECK(is_act_scale(kMostActScale));
+  for (const float bad : {0.0f, -1.0f, 1e-39f, std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN()}) {
+    CHECK_FALSE(is_act_scale(bad));
   }
 }
 

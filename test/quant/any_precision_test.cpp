@@ -88,11 +88,11 @@ std::vector<int> codes_of(const WeightFormat& format, const Encoded& encoded, in
 
 }  // namespace
 
-TEST_CASE("any precision equals its slow twin, with and without sensitivities") {
+TEST_CASE("any precision equals its slow twin: no sensitivities, of columns, of weights") {
   for (const uint32_t widths : {kThree, 1u << 3 | 1u << 5}) {
     const int least = widths == kThree ? 2 : 3;
     for (const int64_t columns : {1, 3, 9, 31, 40}) {
-      for (const bool weighted : {false, true}) {
+      for (const int weighted : {0, 1, 2}) {  // 2: each weight has its own
         const WeightFormat format = format_of(5, columns, widths);
         std::vector<float> values = gaussian(5 * columns, uint32_t(columns));
         std::fill_n(values.begin(), columns, -0.25f);            // a constant row
@@ -100,16 +100,19 @@ TEST_CASE("any precision equals its slow twin, with and without sensitivities") 
         for (int64_t k = 0; k < columns; ++k) values[size_t(2 * columns + k)] = float(k % 3);  // few
         values[size_t(3 * columns)] = 7.0f;  // an outlier
         std::vector<float> sensitivity;
-        if (weighted) sensitivity = squares(columns, 9);
-        if (weighted && columns > 9) sensitivity[4] = 0.0f;  // a column that counts for nothing
+        if (weighted > 0) sensitivity = squares(weighted == 1 ? columns : 5 * columns, 9);
+        if (weighted > 0 && columns > 9) sensitivity[4] = 0.0f;  // what counts for nothing
         const AnyCodes made = any_precision(format, "w", values.data(), sensitivity);
-        std::vector<double> weights(size_t(columns), 1.0);
-        double mean = 0;
-        for (const float s : sensitivity) mean += double(s) / double(columns);
-        for (size_t k = 0; k < sensitivity.size(); ++k) {
-          weights[k] = std::max(double(sensitivity[k]) / mean, 1e-6);
-        }
         for (int64_t n = 0; n < 5; ++n) {
+          const float* counts = sensitivity.data() + (weighted == 2 ? n * columns : 0);
+          std::vector<double> weights(size_t(columns), 1.0);
+          double mean = 0;
+          for (size_t k = 0; k < weights.size() && weighted > 0; ++k) {
+            mean += double(counts[k]) / double(columns);
+          }
+          for (size_t k = 0; k < weights.size() && weighted > 0; ++k) {
+            weights[k] = std::max(double(counts[k]) / mean, 1e-6);
+          }
           const auto begin = values.begin() + n * columns;
           const auto twin = test::slow_any({begin, begin + columns}, weights, least, format.width);
           size_t table = 0;
@@ -221,6 +224,30 @@ TEST_CASE("any precision: sensitive columns are kept better") {
     };
     CHECK(error(weighted) < 0.9 * error(plain));
   }
+}
+
+TEST_CASE("any precision: sensitivities of each weight reach the tiles that they belong to") {
+  const int64_t rows = 530, columns = 40;  // several tiles
+  const WeightFormat format = format_of(rows, columns);
+  const std::vector<float> values = gaussian(rows * columns, 6), own = squares(rows * columns, 7);
+  Encoded encoded;
+  encode_any(
+      "layer.weight", format,
+      [&](int64_t first, int64_t count, float* to) {
+        std::copy_n(values.begin() + first * columns, count * columns, to);
+      },
+      {},
+      [&](SectionKind kind, std::span<const uint8_t> bytes) {
+        std::vector<uint8_t>& into = encoded.sections[kind];
+        into.insert(into.end(), bytes.begin(), bytes.end());
+      },
+      2,
+      [&](int64_t first, int64_t count, float* to) {
+        std::copy_n(own.begin() + first * columns, count * columns, to);
+      });
+  const AnyCodes whole = any_precision(format, "w", values.data(), own);
+  const std::vector<int> codes = codes_of(format, encoded, format.width);
+  for (size_t i = 0; i < codes.size(); ++i) REQUIRE(codes[i] == int(whole.codes[i]));
 }
 
 TEST_CASE("any precision refuses what fp16 cannot hold, naming the tensor") {

@@ -92,6 +92,32 @@ TEST_CASE("scales that AWQ folds leave what the float model computes as it was")
   CHECK(scaled > 20);
 }
 
+TEST_CASE("scales that pass into a matrix of f16 reach what the layers behind are measured on") {
+  std::vector<WeightOutcome> outcomes[2];
+  bool folded = false;
+  for (const bool awq : {false, true}) {
+    const test::TemporaryFolder folder;
+    Model model = load("folktale-2m");
+    for (QuantWeight& weight : model.weights) {
+      const bool down = weight.name.find("down_proj") != std::string::npos;
+      if (!weight.format.four_bit() || down) continue;
+      weight.format.encoding = Encoding::f16;
+      weight.format.group = 0;
+    }
+    Calibrated made;
+    run(model, some_windows(model.lowered.program.vocab), options_in(folder, awq, false), &made);
+    for (const WeightOutcome& outcome : made.outcomes) folded |= outcome.awq_ratio > 0.0;
+    outcomes[awq] = std::move(made.outcomes);
+  }
+  REQUIRE(folded);
+  REQUIRE(outcomes[0].size() == 5);
+  REQUIRE(outcomes[1].size() == 5);
+  for (size_t i = 0; i < outcomes[0].size(); ++i) {
+    // Of the input before any scale of its own: rounding alone moves it a little.
+    CHECK(std::fabs(outcomes[1][i].input_most / outcomes[0][i].input_most - 1.0f) < 0.1f);
+  }
+}
+
 TEST_CASE("sites of the bundled model: four a layer and the tied head, all but that one foldable") {
   Model model = load("folktale-2m");
   const auto uses = find_uses(model.graph, model.weights);

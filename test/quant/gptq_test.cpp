@@ -83,7 +83,7 @@ double output_error(const WeightFormat& format, const Eigen::MatrixXf& moments,
 
 }  // namespace
 
-TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, blocks, act-order") {
+TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, blocks, act-order, no clip") {
   struct Case {
     int64_t columns, group;
   };
@@ -91,14 +91,17 @@ TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, block
   const Case cases[] = {{64, 32}, {40, 32}, {172, 64}, {150, 16}, {100, 128}, {80, 256}, {1, 32}};
   for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
     for (const Case& one : cases) {
-      for (const bool act_order : {false, true}) {
-        INFO("columns " << one.columns << ", group " << one.group << ", act-order " << act_order);
+      for (const auto& [act_order, clip] :
+           {std::pair(false, true), std::pair(true, true), std::pair(false, false)}) {
+        INFO("columns " << one.columns << ", group " << one.group << ", act-order " << act_order
+                        << ", clip " << clip);
         const int64_t rows = 5;
         const WeightFormat format{encoding, rows, one.columns, one.group};
         const std::vector<float> values = gaussian(rows * one.columns, uint32_t(one.columns));
         const Eigen::MatrixXf moments = moments_of(one.columns, 2 * one.columns + 3, 3);
         GptqOptions options;
         options.act_order = act_order;
+        options.clip = clip;
         options.threads = 2;
         const Coded made = run_gptq(format, moments, values, options);
         std::vector<std::vector<float>> slow_rows;
@@ -106,8 +109,9 @@ TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, block
           slow_rows.emplace_back(values.begin() + row * one.columns,
                                  values.begin() + (row + 1) * one.columns);
         }
-        const test::SlowGptq twin = test::slow_gptq(encoding == Encoding::m0e4, slow_rows,
-                                                    slow(moments), size_t(one.group), act_order);
+        const test::SlowGptq twin =
+            test::slow_gptq(encoding == Encoding::m0e4, slow_rows, slow(moments),
+                            size_t(one.group), act_order, 0.01, clip);
         for (int64_t row = 0; row < rows; ++row) {
           for (int64_t g = 0; g < format.groups(); ++g) {
             REQUIRE(made.pairs[size_t(row * format.groups() + g)] ==

@@ -48,7 +48,8 @@ struct SlowGptq {
 };
 
 inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowMatrix moments,
-                          size_t group, bool act_order, double damping = 0.01) {
+                          size_t group, bool act_order, double damping = 0.01,
+                          bool clip = true) {
   const size_t n = moments.size(), groups = (n + group - 1) / group;
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -84,6 +85,11 @@ inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowM
       for (size_t k = g * group; k < std::min(n, (g + 1) * group); ++k) {
         values.push_back(float(w[k]));
         weights.push_back(cost[k]);
+      }
+      if (!clip) {
+        const auto [low, high] = std::minmax_element(values.begin(), values.end());
+        pairs[g] = *slow_try(m0e4, values, *low, *high);
+        return;
       }
       pairs[g] = slow_clip(m0e4, values, [&](const std::vector<double>& d) {
         double sum = 0;

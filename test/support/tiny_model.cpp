@@ -8,6 +8,7 @@
 #include "converter/package/writer.h"
 #include "converter/quant/any_precision.h"
 #include "converter/quant/encode.h"
+#include "runtime/package/w8a8.h"
 
 namespace pocket::test {
 namespace {
@@ -222,6 +223,29 @@ class Builder {
 
 }  // namespace
 
+namespace {
+
+// Codes by the largest weight of a row.
+void write_w8a8(PackageWriter& writer, const WeightFormat& format, const float* values) {
+  std::vector<int8_t> codes(static_cast<size_t>(format.rows * format.columns));
+  std::vector<float> scales(static_cast<size_t>(format.rows));
+  const auto columns = static_cast<size_t>(format.columns);
+  for (size_t row = 0; row < scales.size(); ++row) {
+    const float* in = values + row * columns;
+    float most = 1e-5f;
+    for (size_t k = 0; k < columns; ++k) most = std::max(most, std::abs(in[k]));
+    scales[row] = most / kMostW8a8Code;
+    for (size_t k = 0; k < columns; ++k) {
+      codes[row * columns + k] = static_cast<int8_t>(std::nearbyint(in[k] / scales[row]));
+    }
+  }
+  writer.set_input(kTinyActScale);
+  writer.append(SectionRole::codes, pack_w8a8_codes(format, codes.data()));
+  writer.append(SectionRole::scale, pack_w8a8_scales(format, scales.data(), codes.data()));
+}
+
+}  // namespace
+
 TinyModel make_tiny_model(const TinyOptions& options) { return Builder(options).build(); }
 
 void write_tiny_model(const TinyModel& model, const std::string& path, uint64_t shard_bytes) {
@@ -236,15 +260,19 @@ void write_tiny_model(const TinyModel& model, const std::string& path, uint64_t 
       format.group = format.four_bit() ? model.options.group : 0;
     }
     const std::string& name = model.manifest.program.weights[i];
+    const bool matrix_only = format.encoding == Encoding::any || format.encoding == Encoding::w8a8;
+    if (matrix_only && (name == "embedding" || name == "positions" || name == "head")) {
+      format.encoding = Encoding::f16;
+    }
     if (format.encoding == Encoding::any) {
-      if (name == "embedding" || name == "positions" || name == "head") {
-        format.encoding = Encoding::f16;
-      } else {
-        format.widths = 1u << 2 | 1u << 3 | 1u << 4;
-        format.width = 4;
-      }
+      format.widths = 1u << 2 | 1u << 3 | 1u << 4;
+      format.width = 4;
     }
     writer.begin_weight(name, shape, format);
+    if (format.encoding == Encoding::w8a8) {
+      write_w8a8(writer, format, model.values[i].data());
+      continue;
+    }
     const auto read_rows = [&](int64_t first, int64_t count, float* out) {
       std::copy_n(model.values[i].data() + first * format.columns, count * format.columns, out);
     };

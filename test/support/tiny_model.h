@@ -19,7 +19,8 @@ enum class TinyStyle {
 
 struct TinyOptions {
   TinyStyle style = TinyStyle::llama;
-  // Of every matrix; vectors are f32. With `any` of 2, 3 and 4 bits, tables and the head are f16.
+  // Of every matrix; vectors are f32. With `any` of 2, 3 and 4 bits and with w8a8, tables and the
+  // head are f16.
   Encoding encoding = Encoding::f16;
   int64_t group = 32;                 // of the 4-bit encodings
   int64_t vocab = 105, hidden = 40, intermediate = 72, layers = 2;
@@ -43,6 +44,9 @@ struct TinyModel {
   std::vector<std::vector<float>> values;    // by weight, before encoding; empty without values
   TinyOptions options;
 };
+
+// Step of the inputs of every w8a8 linear: codes reach to 4, as normed activations do.
+inline constexpr float kTinyActScale = 1.0f / 32;
 
 TinyModel make_tiny_model(const TinyOptions&);
 void write_tiny_model(const TinyModel&, const std::string& path,

@@ -66,7 +66,8 @@ KernelShape shape_of(const Work& w) {
           .tokens = w.tokens,
           .gated = w.gated,
           .aligned = w.columns % 4 == 0,
-          .texels = w.columns * (w.activations == DType::f16 ? 2 : 4) % 16 == 0 &&
+          .texels = (w.columns * (w.activations == DType::f16 ? 2 : 4) % 16 == 0 ||
+                     (w.encoding == Encoding::w8a8 && w.tokens > 1)) &&
                     w.accumulate == Accumulate::fp32};
 }
 
@@ -180,6 +181,13 @@ class Timed {
         commands_.bind(*bound_[i].pipeline, bound_[i].set);
         commands_.push(*bound_[i].pipeline, dispatches_[i].push_constants);
         commands_.dispatch(dispatches_[i].groups);
+        // What a dispatch leaves in scratch is for the next.
+        const std::vector<Operand>& operands = dispatches_[i].operands;
+        if (std::any_of(operands.begin(), operands.end(), [](const Operand& o) {
+              return o.kind == Operand::Kind::scratch && o.access == Access::write;
+            })) {
+          commands_.barrier(scope::shader, scope::shader);
+        }
       }
       commands_.barrier(scope::shader, scope::shader);
     }
@@ -200,7 +208,8 @@ class Timed {
 }  // namespace
 
 std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limits, bool sweep) {
-  const Kernel kernel = work.tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  const Kernel kernel = matrix_kernel(work.encoding, work.tokens);
+  const bool gemm = work.tokens != 1;
   std::vector<KernelConfig> all;
   for (const KernelConfig& row : kernel_configs()) {
     if (row.kernel == kernel) all.push_back(row);
@@ -210,8 +219,8 @@ std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limit
       for (const uint32_t lanes : {8u, 16u, 32u, 64u}) {
         for (const uint32_t rows : {2u, 4u, 8u}) {
           for (const uint32_t tile : {1u, 2u, 4u, 8u, 16u}) {
-            KernelConfig row{kernel, "", lanes, rows, kernel == Kernel::gemm ? tile : 1};
-            if (kernel == Kernel::gemv) row.splits = tile;
+            KernelConfig row{kernel, "", lanes, rows, gemm ? tile : 1};
+            if (!gemm) row.splits = tile;
             row.subgroup = true;
             row.texels = texels;
             row.origin = "sweep";
@@ -233,7 +242,7 @@ std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limit
 }
 
 KernelConfig chosen(const Work& work, const DeviceLimits& limits) {
-  return choose_config(work.tokens == 1 ? Kernel::gemv : Kernel::gemm, limits, shape_of(work));
+  return choose_config(matrix_kernel(work.encoding, work.tokens), limits, shape_of(work));
 }
 
 std::vector<Result> measure(Device& device, const Work& work,
@@ -259,7 +268,7 @@ std::vector<Result> measure(Device& device, const Work& work,
     std::unique_ptr<Timed> run;
     try {
       std::vector<Dispatch> dispatches = program.plan(config);
-      result.shader = dispatches.front().shader;
+      result.shader = dispatches.back().shader;  // in front of it may stand what makes its codes
       for (const Dispatch& d : dispatches) result.flops += d.flops;
       HostState actual = program.start;
       std::vector<int32_t> ring(4);

@@ -28,17 +28,18 @@ struct Options {
 };
 
 Encoding encoding_from(const std::string& text) {
-  for (const Encoding e : {Encoding::f32, Encoding::f16, Encoding::int4, Encoding::m0e4}) {
+  for (const Encoding e :
+       {Encoding::f32, Encoding::f16, Encoding::int4, Encoding::m0e4, Encoding::w8a8}) {
     if (text == encoding_name(e)) return e;
   }
-  throw Error(ExitCode::usage, "--encoding \"" + text + "\" is none of f32, f16, int4, m0e4");
+  throw Error(ExitCode::usage, "--encoding \"" + text + "\" is none of f32, f16, int4, m0e4, w8a8");
 }
 
 void add_options(CLI::App& app, Options& o) {
   app.add_option("--rows", o.work.rows, "weight rows")->check(CLI::PositiveNumber);
   app.add_option("--columns", o.work.columns, "length of a row")->check(CLI::PositiveNumber);
   app.add_option("--tokens", o.tokens, "activation rows")->delimiter(',');
-  app.add_option("--encoding", o.encodings, "f32, f16, int4, m0e4")->delimiter(',');
+  app.add_option("--encoding", o.encodings, "f32, f16, int4, m0e4, w8a8")->delimiter(',');
   app.add_option("--group", o.work.group, "weights of a quantisation group");
   app.add_flag("--gated", o.work.gated, "two matrices in one dispatch");
   app.add_flag("--f16-activations", o.half_activations, "activations in f16");
@@ -64,7 +65,7 @@ std::vector<KernelConfig> configs_for(const Options& o, const Work& work,
   if (o.all || o.sweep) return candidates(work, limits, o.sweep);
   if (o.config.lanes == 0) return {chosen(work, limits)};
   KernelConfig config = o.config;
-  config.kernel = work.tokens == 1 ? Kernel::gemv : Kernel::gemm;
+  config.kernel = matrix_kernel(work.encoding, work.tokens);
   config.subgroup = config.subgroup || config.texels;
   if (work.tokens == 1) config.tokens = 1;
   config.origin = "command line";
@@ -125,7 +126,7 @@ int run(Options& o) {
       if (tokens < 1) throw Error(ExitCode::usage, "--tokens must be at least 1");
       Work work = o.work;
       work.encoding = encoding_from(encoding);
-      if (work.encoding == Encoding::f32 || work.encoding == Encoding::f16) work.group = 0;
+      if (work.encoding != Encoding::int4 && work.encoding != Encoding::m0e4) work.group = 0;
       work.tokens = tokens;
       work.activations = o.half_activations ? DType::f16 : DType::f32;
       work.accumulate = o.fp16 ? Accumulate::fp16 : Accumulate::fp32;
