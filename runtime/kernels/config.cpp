@@ -15,7 +15,9 @@ constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shader
 constexpr const char* kAdrenoSweep =
     "scripts/mobile_shaders/sweep.py adreno-660 gemm_m0e4_gated_sg";
 constexpr const char* kMaliSweep =
-    "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_gated_sg";
+    "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_sg --tokens 1,2,3,4";
+constexpr const char* kMaliHalf =
+    "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_half_sg --tokens 2,3,4";
 constexpr const char* kMaliAttention =
     "scripts/mobile_shaders/sweep.py mali-g610 attention_decode";
 constexpr const char* kSweep8 = "pocket_kernel_lab --encoding w8a8 --all --rows 5632 --columns 2048";
@@ -27,7 +29,7 @@ constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
 // Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin,
-// texels, gated.
+// texels, gated, half.
 constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
@@ -52,10 +54,12 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
     // The next larger tile spills in the compilers of these phones.
     {Kernel::gemm, "adreno", 64, 2, 4, 1, true, 0, 0, kAdrenoSweep},
+    {Kernel::gemm, "mali", 64, 2, 2, 1, true, 0, 0, kMaliHalf, false, true, true},
     {Kernel::gemm, "mali", 64, 2, 1, 1, true, 0, 0, kMaliSweep, false, true},
-    {Kernel::gemm, "mali", 64, 2, 2, 1, true, 0, 0, kMaliSweep},
+    {Kernel::gemm, "mali", 64, 2, 4, 1, true, 0, 0, kMaliHalf, false, false, true},
+    {Kernel::gemm, "mali", 64, 2, 3, 1, true, 0, 0, kMaliSweep},
     {Kernel::gemm, "mali", 64, 2, 1, 1, false, 0, 0, kMaliSweep, false, true},
-    {Kernel::gemm, "mali", 64, 2, 2, 1, false, 0, 0, kMaliSweep},
+    {Kernel::gemm, "mali", 64, 2, 3, 1, false, 0, 0, kMaliSweep},
     {Kernel::gemm, "nvidia", 64, 2, 8, 1, true, 0, 0, kNvidia},
     {Kernel::gemm, "", 64, 2, 4, 1, true, 0, 0, kCommon},
     {Kernel::gemm, "", 64, 2, 2, 1, true, 0, 0, kCommon},
@@ -302,7 +306,7 @@ const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
       if (config.kernel != kernel || (*config.device != 0) != named) continue;
       if (named && !contains(limits.name, config.device)) continue;
       if (shape.rows < config.min_rows || shape.tokens < config.min_tokens) continue;
-      if (config.gated && !shape.gated) continue;
+      if ((config.gated && !shape.gated) || (config.half && !shape.half)) continue;
       if (valid(config, limits, shape)) return config;
     }
   }

@@ -43,6 +43,7 @@ struct KernelConfig {
   const char* origin = "";  // where the numbers come from, for reports
   bool texels = false;      // reads texels: gemv, gemm (w8a8 too), attention of one subgroup
   bool gated = false;       // meant for two matrices in one dispatch: twice the registers
+  bool half = false;        // meant for products in fp16: half the registers
 
   std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
 };
@@ -55,6 +56,7 @@ struct KernelShape {
   bool gated = false;
   bool aligned = true;  // columns divide by 4: activations come in vectors; attention: states too
   bool texels = false;  // operands fit texel buffers, and products are not to be in fp16
+  bool half = false;    // products are to be in fp16
 };
 
 // Attention whose workgroup is one subgroup of 8 or 16 lanes: the _lanes kernels.
@@ -72,7 +74,7 @@ bool valid(const KernelConfig&, const DeviceLimits&, const KernelShape&);
 
 std::span<const KernelConfig> kernel_configs();
 
-// The first row for this device that is meant for the shape (min_rows, min_tokens, gated), rows
+// The first row for this device that is meant for the shape (min_rows, min_tokens, gated, half), rows
 // that name the device before rows for every device. Throws Error(device) when none is valid.
 const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape&);
 

@@ -102,7 +102,8 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                              .tokens = tokens,
                              .gated = gated,
                              .aligned = format.columns % 4 == 0,
-                             .texels = fits_texels(context, m, weights)};
+                             .texels = fits_texels(context, m, weights),
+                             .half = products_in_half(context, format.encoding)};
   const std::string what = std::string(encoding_name(format.encoding)) + " " +
                            std::to_string(range.rows) + " x " + std::to_string(format.columns);
   if (context.forced != nullptr) require_valid(context, {kernel, shape, what});

@@ -254,7 +254,7 @@ float total[ALL_ROWS * TOKENS];
 #ifdef CODES4
 float group_sum[TOKENS];  // activations of the group
 #ifdef HALF
-vec2 group_pair[ALL_ROWS];
+uint group_pair[ALL_ROWS];
 #else
 float group_total[ALL_ROWS * TOKENS];
 #endif
@@ -342,21 +342,6 @@ void load_own(uint round) {
 }
 #endif
 
-void begin_totals() {
-  for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) total[i] = 0.0;
-#if defined(SUBGROUP) && !defined(TEXELS)
-  for (uint t = 0u; t < TOKENS; ++t) own_vector[t] = (token_base[t] + own_column) >> 2;
-#endif
-}
-
-#if defined(ENCODING_ANY)
-#include "common/matmul_planes.glsl"
-#elif defined(TEXELS)
-#include "common/matmul_texels.glsl"
-#else
-#include "common/matmul_round.glsl"
-#endif
-
 #ifdef CODES4
 // What the sums over a group are multiplied by: of the products, and of the activations.
 vec2 scale_bias(uint word) {
@@ -373,18 +358,35 @@ vec2 scale_bias(uint word) {
 #endif
   return pair;
 }
+#endif
 
-// Scale and bias of group g in row j of both matrices.
-vec2 pair_of(uint j, uint g) {
+void begin_totals() {
+  for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) total[i] = 0.0;
+#if defined(SUBGROUP) && !defined(TEXELS)
+  for (uint t = 0u; t < TOKENS; ++t) own_vector[t] = (token_base[t] + own_column) >> 2;
+#endif
+}
+
+#if defined(ENCODING_ANY)
+#include "common/matmul_planes.glsl"
+#elif defined(TEXELS)
+#include "common/matmul_texels.glsl"
+#else
+#include "common/matmul_round.glsl"
+#endif
+
+#ifdef CODES4
+// Word of the scale and bias of group g in row j of both matrices.
+uint pair_of(uint j, uint g) {
 #ifdef RUNNING_ROWS
   uint at = ROW_AT(row_pairs, j % ROWS);
 #else
   uint at = row_pairs[j % ROWS] + g * row_stride[j % ROWS];
 #endif
 #ifdef GATED
-  if (j >= ROWS) return scale_bias(WORD(up_pairs, up_pairs_base + at));
+  if (j >= ROWS) return WORD(up_pairs, up_pairs_base + at);
 #endif
-  return scale_bias(WORD(pairs, pairs_base + at));
+  return WORD(pairs, pairs_base + at);
 }
 
 // Columns of split `first_split` of `splits`: groups are dealt out in turn.
@@ -408,9 +410,9 @@ void inner_product(uint first_split, uint splits) {
     for (uint round = g * group_rounds; round < end; ++round) run_round(round);
     for (uint j = 0u; j < ALL_ROWS; ++j) {
 #ifdef HALF
-      for (uint t = 0u; t < TOKENS; ++t) total[cell_of(j, t)] += group_pair[j].y * group_sum[t];
+      for (uint t = 0u; t < TOKENS; ++t) total[cell_of(j, t)] += scale_bias(group_pair[j]).y * group_sum[t];
 #else
-      vec2 pair = pair_of(j, g);
+      vec2 pair = scale_bias(pair_of(j, g));
       for (uint t = 0u; t < TOKENS; ++t) {
         uint cell = cell_of(j, t);
         total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];

@@ -54,7 +54,7 @@ void carry() {
       uint cell = cell_of(j, t);
       float sum = float(partial[cell].x) + float(partial[cell].y);
 #ifdef CODES4
-      sum *= group_pair[j].x;
+      sum *= scale_bias(group_pair[j]).x;
 #endif
       total[cell] += sum;
       partial[cell] = f16vec2(0.0);

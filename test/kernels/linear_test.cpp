@@ -186,9 +186,10 @@ TEST_CASE("linear in f32 is exact to a few units in the last place") {
   }
 }
 
-// Products and sums of up to 16 of them in f16: 16 roundings of half a step each, of sums that hold
-// mostly random signs. The 4-bit kernels measure 0.008 where f16 comes in pairs, 0.02 where it does not.
-constexpr double kHalfTolerance = 0.04;
+// Products and sums of up to 16 of them in f16, of codes that are centred where f16 comes in pairs and
+// carry 3/2 more elsewhere. Twice what these cases show (0.003 and 0.0124); a gate multiplies two of
+// them (0.0086 and 0.043).
+constexpr double kHalfTolerance = 0.006, kHalfUncentred = 0.025, kGates = 3.5;
 
 TEST_CASE("linear with fp16 arithmetic stays near the reference") {
   if (!shared_device().limits().fp16_arithmetic) SKIP("the device has no fp16 arithmetic");
@@ -205,11 +206,12 @@ TEST_CASE("linear with fp16 arithmetic stays near the reference") {
           CAPTURE(encoding_name(encoding), columns, tokens, form);
           const Case c{encoding, group, columns, 65, tokens};
           const double error = run_linear(c, kPlain, limits, Accumulate::fp16);
-          REQUIRE(error < kHalfTolerance);
+          const double most = pairs_halves(limits) ? kHalfTolerance : kHalfUncentred;
+          REQUIRE(error < most);
           REQUIRE(error > 1e-6);  // else it was not fp16 arithmetic
           if (encoding != Encoding::m0e4) continue;
           const double gated = run_gated(c, limits, nullptr, Accumulate::fp16);
-          REQUIRE(gated < 2 * kHalfTolerance);
+          REQUIRE(gated < kGates * most);
           REQUIRE(gated > 1e-6);
         }
       }

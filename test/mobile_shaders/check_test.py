@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fixture import HERE, results, row
 
-from check import check
+from check import check, unplanned
 
 SCRIPT = HERE.parent.parent / "scripts" / "mobile_shaders" / "check.py"
 
@@ -97,6 +97,15 @@ class Check(unittest.TestCase):
 
     def test_a_new_kernel_wants_a_baseline(self):
         self.one("has no baseline", gemv(shader="gemv_int3_sg"))
+
+    def test_a_kernel_that_no_phone_is_given_on_any_gpu(self):
+        idle = gemv(shader="gemv_int3", hot=False, planned=False)
+        said = unplanned([results(gemv(), idle), results(gemv(), idle, gpu="mali-g52")])
+        self.assertEqual(len(said), 1, said)
+        self.assertRegex(said[0], "gemv_int3 is in no plan")
+        self.assertEqual(unplanned([results(idle), results(gemv(shader="gemv_int3"), gpu="mali-g52")]), [])
+        for name in ("gemv_m0e4_tx", "attention_decode_lanes_sg", "generic_map"):
+            self.assertEqual(unplanned([results(idle | {"shader": name})]), [], name)
 
     def test_cold_kernels_may_do_as_they_must(self):
         cold = {"shader": "generic_map", "hot": False, "occupancy": 1, "scratch_bytes": 64}

@@ -13,8 +13,10 @@ class Builder {
   // The residual stream is f32, everything else f16, as the converter's lowering has it.
   Manifest build() {
     const TensorId x = tensor("x", kTokens, s_.hidden, DType::f32);
-    const WeightId table = weight(s_.vocab, s_.hidden, encoding_);
-    const WeightId positions = s_.biased ? weight(2048, s_.hidden, encoding_) : kNone;
+    // Only matrices are packed in planes.
+    const Encoding rows = encoding_ == Encoding::any ? Encoding::f16 : encoding_;
+    const WeightId table = weight(s_.vocab, s_.hidden, rows);
+    const WeightId positions = s_.biased ? weight(2048, s_.hidden, rows) : kNone;
     add(OpKind::embed, {}, {x}, {table, positions});
     const TensorId mixed = attention(norm(x, kNone, kNone));
     TensorId sum = tensor("sum", kTokens, s_.hidden, DType::f32);
