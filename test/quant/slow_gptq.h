@@ -88,7 +88,7 @@ inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowM
       }
       if (!clip) {
         const auto [low, high] = std::minmax_element(values.begin(), values.end());
-        pairs[g] = *slow_try(m0e4, values, *low, *high);
+        pairs[g] = *slow_round(m0e4, values, *low, *high);
         return;
       }
       pairs[g] = slow_clip(m0e4, values, [&](const std::vector<double>& d) {
