@@ -143,7 +143,7 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
     manifest.chat_template = config.chat_template;
     manifest.chat_tokens = config.chat_tokens;
   }
-  const bool any = options.weights == Encoding::any;
+  const bool named = options.weights == Encoding::any || options.weights == Encoding::w8a8;
   const bool grouped = options.weights == Encoding::int4 || options.weights == Encoding::m0e4;
   manifest.provenance = {{"source", std::filesystem::path(source.model_file).filename().string()},
                          {"producer", source.producer},
@@ -151,7 +151,7 @@ Manifest make_manifest(const ConvertOptions& options, const onnx_import::ImportR
                          {"model_type", config.model_type},
                          {"converter", "pocketformer 0.1.0"},
                          {"weights", encoding_name(options.weights)},
-                         {"method", grouped || any ? options.method.name : "round"},
+                         {"method", grouped || named ? options.method.name : "round"},
                          {"group_size", grouped ? options.group_size : 0}};
   if (options.target_bits > 0) {
     manifest.provenance["target_bits"] = options.target_bits;
@@ -258,7 +258,9 @@ void convert(const ConvertOptions& options) {
       progress.stage("comparing with the model on held-out text");
       const auto count = static_cast<int64_t>(held_out.size());
       report.quality = measure_quality(
-          graph, with_file_weights(graph, lowered.weights, Package::open(path)), held_out, kThreads,
+          graph,
+          with_file_weights(graph, lowered.weights, Package::open(path), options.w8a8_shadow),
+          held_out, kThreads,
           [&](size_t done) { progress.count(static_cast<int64_t>(done), count, "windows"); });
     }
     if (!options.verify) return;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "converter/quant/w8a8.h"
 #include "runtime/package/weight.h"
 
 namespace pocket {
@@ -27,6 +28,8 @@ struct ConvertOptions {
   double target_bits = 0;   // of the whole file, for each weight; 0: one format for all matrices
   uint32_t widths = 0;      // of `any`, as WeightFormat::widths
   QuantMethod method;
+  W8a8Options w8a8;
+  bool w8a8_shadow = false;        // the held-out text is read with outliers added
   std::string calibration;         // text or token file; empty: none
   std::string sensitivity;         // safetensors file for `any`; empty: none
   int64_t calibration_tokens = 0;  // 0: 32768

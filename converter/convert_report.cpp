@@ -26,6 +26,23 @@ json signal_to_noise(const QuantError& error) {
   return 10.0 * std::log10(error.squared_norm / error.squared_error);
 }
 
+// How the input of a w8a8 linear becomes codes, and what lies beyond them.
+json activation_json(const WeightOutcome& outcome) {
+  const OutlierStatistics& seen = outcome.activation->outliers;
+  json out = {{"step", outcome.activation->step},
+              {"saturation", seen.saturation()},
+              {"shadow_error", nullptr},
+              {"outlier", nullptr}};
+  if (outcome.activation->shadow_error) out["shadow_error"] = *outcome.activation->shadow_error;
+  if (seen.outliers == 0) return out;
+  out["outlier"] = {{"importance", outlier_importance(outcome.input_most, outcome.activation->step)},
+                    {"channels", seen.channels},
+                    {"hot_channels", seen.hot_channels},
+                    {"frequencies", seen.frequencies},
+                    {"hit_rate", seen.hit_rate}};
+  return out;
+}
+
 // How the numbers of a weight came to their codes, and what that cost in its output.
 json quantisation_json(const Weight& weight, const QuantError& error,
                        const std::optional<WeightOutcome>& outcome) {
@@ -39,13 +56,15 @@ json quantisation_json(const Weight& weight, const QuantError& error,
               {"awq_ratio", nullptr},
               {"damping", nullptr},
               {"input_most", nullptr},
-              {"input_percentile_999", nullptr}};
+              {"input_percentile_999", nullptr},
+              {"activation", nullptr}};
   if (!outcome) return out;
   if (outcome->output_error) out["output_error"] = *outcome->output_error;
   if (outcome->awq_ratio > 0.0) out["awq_ratio"] = outcome->awq_ratio;
   if (outcome->damping > 0.0) out["damping"] = outcome->damping;
   out["input_most"] = outcome->input_most;
   out["input_percentile_999"] = outcome->input_percentile_999;
+  if (outcome->activation) out["activation"] = activation_json(*outcome);
   return out;
 }
 
@@ -158,16 +177,20 @@ std::string ConvertReport::summary(const Package& package) const {
                    budget.at("bits").get<double>(), budget.at("target_bits").get<double>());
   }
   if (!calibration.is_null()) {
-    size_t measured = 0, scaled = 0;
+    size_t measured = 0, scaled = 0, inputs = 0, outliers = 0;
     double error = 0.0;
     for (const auto& outcome : outcomes) {
       if (!outcome) continue;
       scaled += outcome->awq_ratio > 0.0;
+      inputs += outcome->activation.has_value();
+      outliers += outcome->activation && outcome->activation->outliers.outliers > 0;
       measured += outcome->output_error.has_value();
       error += outcome->output_error.value_or(0.0);
     }
-    text += format("  calibrated on %lld tokens, AWQ scales on %zu tensors",
-                   static_cast<long long>(calibration.at("tokens").get<int64_t>()), scaled);
+    text += format("  calibrated on %lld tokens",
+                   static_cast<long long>(calibration.at("tokens").get<int64_t>()));
+    text += inputs > 0 ? format(", outliers in the inputs of %zu of %zu", outliers, inputs)
+                       : format(", AWQ scales on %zu tensors", scaled);
     if (measured > 0) {
       text += format(", mean squared error of %zu outputs %.2e of the output", measured,
                      error / static_cast<double>(measured));

@@ -34,8 +34,9 @@ Encoding weights_of(const std::string& name) {
   if (name == "int4") return Encoding::int4;
   if (name == "m0e4" || name == "e0m4") return Encoding::m0e4;
   if (name == "any") return Encoding::any;
+  if (name == "w8a8") return Encoding::w8a8;
   throw Error(ExitCode::usage,
-              "--weights " + name + " is not available: choose f16, int4, m0e4 or any.");
+              "--weights " + name + " is not available: choose f16, int4, m0e4, w8a8 or any.");
 }
 
 // What --head-weights says; nothing when it is not given.
@@ -76,6 +77,19 @@ QuantMethod method_of(std::string name, const ConvertOptions& options) {
     }
     return {"any", false, false, false};
   }
+  if (options.weights == Encoding::w8a8) {
+    if (!name.empty()) {
+      throw Error(ExitCode::usage, "--method " + name +
+                                       " chooses codes of 4 bits and --weights w8a8 rounds to the "
+                                       "nearest of 8: leave --method out.");
+    }
+    if (!calibrated) {
+      throw Error(ExitCode::usage,
+                  "--weights w8a8 has scales of activations, which are measured: give a text or a "
+                  "token file with --calibration.");
+    }
+    return {options.w8a8.per_channel ? "per-channel" : "per-tensor", false, false, false};
+  }
   if (name.empty()) name = calibrated ? "awq+gptq" : "rtn";
   QuantMethod method;
   method.name = name;
@@ -91,6 +105,21 @@ QuantMethod method_of(std::string name, const ConvertOptions& options) {
                                      "--calibration, or use --method rtn.");
   }
   return method;
+}
+
+// The options --w8a8-*: `given` names the first of them that the command line has, or is empty.
+void set_w8a8(const std::string& given, const std::string& weights, const std::string& outliers,
+              ConvertOptions* options) {
+  if (!given.empty() && options->weights != Encoding::w8a8) {
+    throw Error(ExitCode::usage, given + " serves --weights w8a8 and not " +
+                                     pocket::encoding_name(options->weights) + ": leave it out.");
+  }
+  options->w8a8.per_channel = weights == "per-channel";
+  options->w8a8_shadow = outliers == "shadow";
+  if (options->w8a8_shadow && options->held_out.empty()) {
+    throw Error(ExitCode::usage,
+                "--w8a8-outliers shadow is a way to read the --held-out text, and none is given.");
+  }
 }
 
 // Options of quantisation that fit together; each would otherwise do nothing.
@@ -141,6 +170,7 @@ void check_quantisation(const ConvertOptions& options, bool tokens_given, bool g
 int run(int argc, char** argv) {
   ConvertOptions options;
   std::string weights = "m0e4", head_weights, method;
+  std::string w8a8_weights = "per-tensor", w8a8_outliers = "none";
   bool act_order = false, no_clip = false;
   std::vector<int> bits;
   std::vector<std::string> absent(std::size(kAbsent));
@@ -148,9 +178,9 @@ int run(int argc, char** argv) {
   app.add_option("input", options.input, "MODEL.onnx, a folder that holds one, or IN.pocket")
       ->required();
   app.add_option("-o,--output", options.output, "OUT.pocket");
-  app.add_option("--weights", weights, "f16, int4, any, or m0e4 (alias e0m4), the default");
+  app.add_option("--weights", weights, "f16, int4, w8a8, any, or m0e4 (alias e0m4), the default");
   app.add_option("--head-weights", head_weights,
-                 "f16, m0e4 or int4 for embedding and head; default as --weights, but f16 with any and "
+                 "f16, m0e4 or int4 for embedding and head; default as --weights, but f16 with any, w8a8 and "
                  "where it adds at most 0.25 bits a weight");
   app.add_option("--target-bits", options.target_bits,
                  "bits a weight of the whole file, chosen by measured error: group sizes and f16 "
@@ -176,6 +206,15 @@ int run(int argc, char** argv) {
   CLI::Option* group =
       app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256");
   group->check(CLI::IsMember({32, 64, 128, 256}));
+  app.add_option("--w8a8-weights", w8a8_weights, "a scale per-tensor (the default) or per-channel")
+      ->check(CLI::IsMember({"per-tensor", "per-channel"}));
+  app.add_option("--w8a8-clip-threshold", options.w8a8.clip_threshold,
+                 "w8a8: an input whose maximum reaches this many times its 99.9th percentile has "
+                 "outliers; default 64")
+      ->check(CLI::Range(1.0f, 1e30f));
+  app.add_option("--w8a8-outliers", w8a8_outliers,
+                 "how --held-out reads outliers: none (cut off, the default) or shadow (added)")
+      ->check(CLI::IsMember({"none", "shadow"}));
   app.add_option("--context", options.context, "default context of the runtime")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   app.add_option("--chunk", options.chunk, "default prefill chunk of the runtime")
@@ -202,6 +241,11 @@ int run(int argc, char** argv) {
   options.weights = weights_of(weights);
   options.head_weights = head_weights_of(head_weights, options);
   options.widths = widths_of(bits, options.weights);
+  std::string given;
+  for (const char* name : {"--w8a8-weights", "--w8a8-clip-threshold", "--w8a8-outliers"}) {
+    if (given.empty() && app.count(name) > 0) given = name;
+  }
+  set_w8a8(given, w8a8_weights, w8a8_outliers, &options);
   options.method = method_of(method, options);
   options.method.act_order = act_order;
   options.method.clip = !no_clip;

@@ -82,6 +82,31 @@ void warn_of_short_text(const CalibrationWindows& windows, const std::vector<Qua
                 " inputs of a linear: give a longer text, or use --method rtn.");
 }
 
+// A matrix that several linears share has no one input whose range w8a8 could take.
+void keep_unmeasured(const std::vector<std::optional<WeightOutcome>>& outcomes,
+                     std::vector<WeightFormat>& formats, Progress& progress) {
+  int64_t kept = 0;
+  for (size_t i = 0; i < formats.size(); ++i) {
+    if (formats[i].encoding != Encoding::w8a8 || outcomes[i]) continue;
+    formats[i].encoding = Encoding::f16;
+    ++kept;
+  }
+  if (kept == 0) return;
+  progress.note(std::to_string(kept) +
+                " tensors stay f16: several linears read them, with inputs of different ranges.");
+}
+
+// Where the codes of a w8a8 weight's input end, and what lies beyond.
+void set_input(const WeightOutcome& outcome, PackageWriter& writer) {
+  const OutlierStatistics& seen = outcome.activation->outliers;
+  std::optional<Outlier> outlier;
+  if (seen.outliers > 0) {
+    outlier = Outlier{outlier_importance(outcome.input_most, outcome.activation->step),
+                      seen.hot_channels, static_cast<float>(seen.hit_rate)};
+  }
+  writer.set_input(outcome.activation->step, std::move(outlier));
+}
+
 std::string time_text(double seconds) {
   if (seconds < 90.0) return std::to_string(std::lround(seconds)) + " s";
   return std::to_string(std::lround(seconds / 60.0)) + " min";
@@ -115,6 +140,7 @@ Calibrated run_calibration(const ConvertOptions& options, const ir::Graph& graph
   calibration.gptq = options.method.gptq;
   calibration.act_order = options.method.act_order;
   calibration.clip = options.method.clip;
+  calibration.w8a8 = options.w8a8;
   calibration.threads = kThreads;
   calibration.state_folder = options.output + ".calibration";
   const auto start = std::chrono::steady_clock::now();
@@ -192,6 +218,7 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
     for (WeightOutcome& outcome : calibrated.outcomes) {
       report.outcomes[outcome.weight] = std::move(outcome);
     }
+    keep_unmeasured(report.outcomes, formats, progress);
   }
   progress.stage("encoding " + std::to_string(lowered.weights.size()) + " tensors as " +
                  encoding_name(options.weights));
@@ -219,6 +246,7 @@ std::unique_ptr<Journal> quantise(const ConvertOptions& options, const ir::Graph
                       kind.bits);
         next += bytes;
       }
+      if (report.outcomes[i]->activation) set_input(*report.outcomes[i], writer);
       report.errors.push_back(report.outcomes[i]->error);
     } else if (format.encoding == Encoding::any) {
       RowReader read_sensitivity;

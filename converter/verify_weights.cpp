@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "converter/lower/lower.h"
+#include "converter/quant/sites.h"
 #include "runtime/base/error.h"
+#include "runtime/package/w8a8.h"
 
 namespace pocket {
 namespace {
@@ -43,11 +45,52 @@ const void* identity(const ir::TensorData& data) {
   return data.bytes;
 }
 
-// Rounding explains a relative L2 distance of about 3e-4 in f16, 0.1 in 4 bits and 0.35 in 2;
-// another tensor's values are at a distance of more than 1.
+CodedWeight codes_of(const Package& package, const Weight& weight) {
+  const std::vector<uint8_t> codes = package.gather(weight, SectionRole::codes);
+  const std::vector<uint8_t> scales = package.gather(weight, SectionRole::scale);
+  CodedWeight out;
+  out.act_scale = weight.act_scale;
+  for (int64_t row = 0; row < weight.format.rows; ++row) {
+    out.scales.push_back(w8a8_row(scales.data(), row).scale);
+    for (int64_t k = 0; k < weight.format.columns; ++k) {
+      out.codes.push_back(static_cast<float>(w8a8_code(weight.format, codes.data(), row, k)));
+    }
+  }
+  return out;
+}
+
+// The linears that multiply by w8a8 weights of the file.
+void put_w8a8(const std::vector<LoweredWeight>& weights, const Package& package, bool shadow,
+              ir::Graph* graph) {
+  std::vector<WeightSource> sources;
+  for (const LoweredWeight& weight : weights) sources.push_back(weight.source);
+  std::vector<QuantWeight> all;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    all.push_back({weights[i].name, &sources[i], package.manifest().weights.at(i).format, false});
+  }
+  const auto uses = find_uses(*graph, all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].format.encoding != Encoding::w8a8) continue;
+    for (const WeightUse& use : uses[i]) {
+      CodedWeight codes = codes_of(package, package.manifest().weights[i]);
+      codes.shadow = shadow;
+      put_codes(*graph, use, std::move(codes));
+    }
+    if (uses[i].empty()) {
+      throw Error(ExitCode::wrong_result, "Weight '" + all[i].name +
+                                              "' is read by no linear of the model, so its codes "
+                                              "cannot be compared: report this model.");
+    }
+  }
+}
+
+// Rounding explains a relative L2 distance of about 3e-4 in f16, 0.1 in 4 bits, 0.35 in 2, and in 8
+// bits what the largest number under a scale leaves for the others; another tensor's values are at
+// a distance of more than 1.
 void check_distance(const LoweredWeight& weight, const WeightFormat& format,
                     const std::vector<float>& values) {
-  const bool coarse = format.four_bit() || format.encoding == Encoding::any;
+  const bool coarse = format.four_bit() || format.encoding == Encoding::any ||
+                      format.encoding == Encoding::w8a8;
   const double allowed = coarse ? 0.5 : 2e-3;
   const int64_t step = 256;
   std::vector<float> rows(static_cast<size_t>(std::min(step, format.rows) * format.columns));
@@ -73,8 +116,9 @@ void check_distance(const LoweredWeight& weight, const WeightFormat& format,
 }  // namespace
 
 ir::Graph with_file_weights(const ir::Graph& rewritten, const std::vector<LoweredWeight>& weights,
-                            const Package& package) {
+                            const Package& package, bool shadow) {
   ir::Graph graph = rewritten;
+  put_w8a8(weights, package, shadow, &graph);
   // A constant is known by its bytes: parts of several weights may lie in one.
   std::map<const void*, std::vector<ir::ValueId>> owners;
   for (size_t i = 0; i < graph.value_count(); ++i) {
@@ -84,7 +128,9 @@ ir::Graph with_file_weights(const ir::Graph& rewritten, const std::vector<Lowere
   std::map<const void*, std::vector<float>> contents;
   for (size_t i = 0; i < weights.size(); ++i) {
     const std::vector<float> values = decode(package, package.manifest().weights.at(i));
-    check_distance(weights[i], package.manifest().weights[i].format, values);
+    const WeightFormat& format = package.manifest().weights[i].format;
+    check_distance(weights[i], format, values);
+    if (format.encoding == Encoding::w8a8) continue;
     const float* next = values.data();
     for (const WeightPart& part : weights[i].source.parts()) {
       const void* key = identity(part.data);

@@ -2,12 +2,15 @@
 """The quality table of the quantisers: weights x method x group size on held-out tokens.
 
     python3 scripts/quant_table.py LLMCONVERT TOKENS_DIR OUT_DIR MODEL_FOLDER ... [--weights m0e4,int4]
-        [--groups 32,64,128] [--methods plain,rtn,awq,gptq,awq+gptq] [--table bench_results/quality/NAME]
+        [--groups 32,64,128] [--methods plain,rtn,awq,gptq,awq+gptq] [--w8a8 64,1] [--table bench_results/quality/NAME]
 
 TOKENS_DIR holds MODEL.calibration.json and MODEL.heldout.json (scripts/quant_tokens.py). For every row the model is
 converted with `llmconvert --held-out --report`, which compares the file's weights with the model's own in floats.
 OUT_DIR keeps the report of each row: an interrupted table goes on where it ended, and one that is asked for again is
 only printed. --table writes NAME.md and NAME.json.
+
+--w8a8 adds rows of that encoding, one for each clip threshold, scales per tensor and per channel, and outliers cut off
+or added as a shadow: method `per-tensor@64`, `per-tensor@64+shadow` and so on. --weights "" leaves the other rows out.
 
 Methods are those of llmconvert; `plain` is round-to-nearest without the clip search, and a method that ends in
 `+order` is run with --act-order. Differences of the KL divergence per token are paired, with their 95 %
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import subprocess
@@ -47,6 +51,12 @@ def options_of(method: str) -> list[str]:
     return ["--method", method]
 
 
+def w8a8_options(method: str) -> list[str]:
+    scales, _, rest = method.partition("@")
+    threshold, _, outliers = rest.partition("+")
+    return ["--w8a8-weights", scales, "--w8a8-clip-threshold", threshold, "--w8a8-outliers", outliers or "none"]
+
+
 class Model:
     def __init__(self, folder: Path, args: argparse.Namespace) -> None:
         self.folder, self.args, self.name = folder, args, folder.name
@@ -58,24 +68,31 @@ class Model:
         kept, path = self.args.out / f"{stem}.json", self.args.out / f"{stem}.pocket"
         if not kept.exists():
             text = [] if method in ("plain", "rtn") else ["--calibration", self.tokens["calibration"]]
-            words = [self.args.llmconvert, self.folder, "-o", path, "--weights", weights, "--group-size", group, *text,
-                     *options_of(method), "--held-out", self.tokens["heldout"], "--report", kept, "--quiet"]
+            how = w8a8_options(method) if weights == "w8a8" else ["--group-size", group, *options_of(method)]
+            words = [self.args.llmconvert, self.folder, "-o", path, "--weights", weights, *text, *how,
+                     "--held-out", self.tokens["heldout"], "--report", kept, "--quiet"]
             subprocess.run([str(word) for word in words], check=True)
             path.unlink()
         return json.loads(kept.read_text())
 
     def rows(self) -> dict[tuple[int, str, str], dict]:
         found = {}
-        for group in map(int, self.args.groups.split(",")):
-            for weights in self.args.weights.split(","):
-                for method in self.args.methods.split(","):
-                    report = self.report(weights, method, group)
-                    count = sum(math.prod(weight["shape"]) for weight in report["weights"])
-                    row = report["quality"] | {"bits": 8 * report["file"]["weight_bytes"] / count,
-                                               "file_bytes": report["file"]["bytes"]}
-                    found[group, weights, method] = row
-                    print(f"{self.name} {group} {weights} {method}: KL {row['kl']:.5f}", flush=True)
+        for group, weights, method in self.args.wanted:
+            report = self.report(weights, method, group)
+            count = sum(math.prod(weight["shape"]) for weight in report["weights"])
+            row = report["quality"] | {"bits": 8 * report["file"]["weight_bytes"] / count,
+                                       "file_bytes": report["file"]["bytes"]}
+            found[group, weights, method] = row
+            print(f"{self.name} {group} {weights} {method}: KL {row['kl']:.5f}", flush=True)
         return found
+
+
+def wanted_rows(args: argparse.Namespace) -> list[tuple[int, str, str]]:
+    """Group, weights and method of each row; w8a8 has no groups."""
+    grouped = itertools.product(map(int, args.groups.split(",")), filter(None, args.weights.split(",")),
+                                args.methods.split(","))
+    w8a8 = itertools.product(filter(None, args.w8a8.split(",")), ("per-tensor", "per-channel"), ("", "+shadow"))
+    return [*grouped, *((0, "w8a8", f"{scales}@{threshold}{outliers}") for threshold, scales, outliers in w8a8)]
 
 
 def paired(row: dict, base: dict) -> list[float]:
@@ -97,6 +114,8 @@ def summary(name: str, rows: dict[tuple[int, str, str], dict]) -> list[dict]:
         for key, base in (("kl_minus_rtn", (group, weights, "rtn")), ("kl_minus_default", (group, *DEFAULT))):
             if base in rows and base != (group, weights, method):
                 one[key] = paired(row, rows[base])
+        if method.endswith("+shadow"):
+            one["kl_minus_cut"] = paired(row, rows[group, weights, method.removesuffix("+shadow")])
         out.append(one)
     return out
 
@@ -105,7 +124,7 @@ def line(row: dict) -> str:
     def difference(key: str) -> str:
         return "{:+.5f} ± {:.5f}".format(*row[key]) if key in row else ""
 
-    cells = (f"`{row['model']}`", row["group"], f"`{row['weights']}`", row["method"], f"{row['bits']:.2f}",
+    cells = (f"`{row['model']}`", row["group"] or "", f"`{row['weights']}`", row["method"], f"{row['bits']:.2f}",
              row["file_bytes"], f"{row['perplexity']:.3f}", f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %",
              difference("kl_minus_rtn"), difference("kl_minus_default"))
     return "| " + " | ".join(map(str, cells)) + " |\n"
@@ -113,18 +132,23 @@ def line(row: dict) -> str:
 
 def verdicts(rows: list[dict]) -> list[str]:
     """What the intervals say: a row is better than another where its difference lies wholly below zero."""
-    out = []
+    out, shadows = [], []
     for row in rows:
         what = f"{row['model']}, group {row['group']}, {row['weights']}"
         if "gptq" in row["method"] and "kl_minus_rtn" in row:
             mean, half = row["kl_minus_rtn"]
             if mean + half >= 0:
                 out.append(f"{what}: {row['method']} does not beat rtn ({mean:+.5f} ± {half:.5f})")
+        if "kl_minus_cut" in row:
+            mean, half = row["kl_minus_cut"]
+            shadows.append(f"{row['model']}, w8a8 {row['method']}: KL {mean:+.5f} ± {half:.5f} to outliers cut off")
         if "kl_minus_default" in row:
             mean, half = row["kl_minus_default"]
             if mean + half < 0:
                 out.append(f"{what}: {row['method']} beats the default {' '.join(DEFAULT)} ({mean:+.5f} ± {half:.5f})")
-    return out or ["GPTQ and AWQ+GPTQ beat rtn on every row, and no row of its size beats the default."]
+    if not out and any("kl_minus_rtn" in row for row in rows):
+        out.append("GPTQ and AWQ+GPTQ beat rtn on every row, and no row of its size beats the default.")
+    return out + shadows
 
 
 def main() -> None:
@@ -136,8 +160,10 @@ def main() -> None:
     parser.add_argument("--weights", default="m0e4,int4")
     parser.add_argument("--groups", default="32,64,128")
     parser.add_argument("--methods", default="plain,rtn,awq,gptq,awq+gptq")
+    parser.add_argument("--w8a8", default="")
     parser.add_argument("--table", type=Path)
     args = parser.parse_args()
+    args.wanted = wanted_rows(args)
     args.out.mkdir(parents=True, exist_ok=True)
     rows, texts = [], {}
     for folder in args.models:

@@ -42,29 +42,30 @@ Rows rounded(const WeightFormat& format, const std::string& name, const Rows& va
 std::vector<double> errors_of(const QuantWeight& weight, const std::vector<WeightFormat>& candidates,
                               const Eigen::MatrixXf* moments, int threads) {
   const int64_t rows = weight.format.rows, tiles = (rows + kTileRows - 1) / kTileRows;
-  const auto product = [&](const Rows& a) {
-    if (moments == nullptr) return a.cast<double>().squaredNorm();
+  const auto squares = [&](const Rows& a) -> Eigen::VectorXd {
+    if (moments == nullptr) return a.cast<double>().rowwise().squaredNorm();
     const Rows weighed = a * *moments;
-    return a.cwiseProduct(weighed).cast<double>().sum();
+    return a.cwiseProduct(weighed).cast<double>().rowwise().sum();
   };
-  std::vector<std::vector<double>> sums(static_cast<size_t>(tiles));  // the candidates', then W's
+  std::vector<std::vector<double>> sums(static_cast<size_t>(tiles));  // over the rows, by candidate
   parallel_for(tiles, threads, [&](int64_t tile) {
     const int64_t first = tile * kTileRows;
     Rows values(std::min(kTileRows, rows - first), weight.format.columns);
     weight.source->read_rows(first, values.rows(), values.data());
-    std::vector<double>& sum = sums[static_cast<size_t>(tile)];
+    const Eigen::VectorXd norms = squares(values);
     for (const WeightFormat& format : candidates) {
-      sum.push_back(product(rounded(format, weight.name, values) - values));
+      const Eigen::VectorXd lost = squares(rounded(format, weight.name, values) - values);
+      double sum = 0.0;
+      for (Eigen::Index row = 0; row < norms.size(); ++row) {
+        if (norms(row) > 0.0) sum += std::max(lost(row), 0.0) / norms(row);
+      }
+      sums[static_cast<size_t>(tile)].push_back(sum);
     }
-    sum.push_back(product(values));
   });
-  std::vector<double> all(candidates.size() + 1, 0.0);
+  std::vector<double> all(candidates.size(), 0.0);
   for (const std::vector<double>& sum : sums) {
-    for (size_t i = 0; i < sum.size(); ++i) all[i] += sum[i];
+    for (size_t i = 0; i < sum.size(); ++i) all[i] += sum[i] / static_cast<double>(rows);
   }
-  const double norm = all.back();
-  all.pop_back();
-  for (double& error : all) error = norm > 0.0 ? std::max(error, 0.0) / norm : 0.0;
   return all;
 }
 
@@ -84,8 +85,9 @@ std::vector<std::vector<double>> candidate_errors(
       errors[weight] = errors_of(weights[weight], candidates[weight], moments, threads);
     }
   };
+  const std::vector<std::vector<WeightUse>> uses = find_uses(graph, weights);
+  const std::vector<Site> sites = find_sites(graph, layer_of, weights, uses);
   if (windows != nullptr) {
-    const std::vector<Site> sites = find_sites(graph, layer_of, weights, find_uses(graph, weights));
     const size_t first_held_out = windows->windows.size() - windows->held_out;
     LayerRun run(graph, layer_of, windows->windows, threads);
     for (int layer = -1; layer <= layers; ++layer) {
@@ -118,6 +120,20 @@ std::vector<std::vector<double>> candidate_errors(
     }
   }
   for (size_t i = 0; i < weights.size(); ++i) measure(i, nullptr);
+  for (const Site& site : sites) {
+    if (site.layer != layers) continue;
+    for (const size_t weight : site.weights) {
+      for (double& error : errors[weight]) error *= 2.0 * layers + 1.0;
+      const bool looked_up =
+          std::any_of(uses[weight].begin(), uses[weight].end(), [&](const WeightUse& use) {
+            return graph.node(use.node).is("Embed", "pocket");
+          });
+      if (!looked_up || candidates[weight].size() < 2) continue;
+      const std::vector<double> plain =
+          errors_of(weights[weight], candidates[weight], nullptr, threads);
+      for (size_t c = 0; c < plain.size(); ++c) errors[weight][c] += plain[c];
+    }
+  }
   return errors;
 }
 

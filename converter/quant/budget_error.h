@@ -12,10 +12,14 @@
 
 namespace pocket {
 
-// By weight and candidate. With windows, on the second moments of the linear's inputs,
-// tr(E M E^T) / tr(W M W^T); without them, and for a weight that no single linear multiplies by,
-// |E|^2 / |W|^2. A weight with one candidate is not measured: 0. `after_layer` as in calibrate.h.
-// Throws Error(bad_input) when an activation or a weight is not finite.
+// By weight and candidate, to be added up: the mean over the rows of e M e^T / w M w^T, where w is
+// a row, e what rounding adds to it and M the second moments of its input. Row by row, because a
+// merged matrix has outputs of different sizes. Without windows, and for a weight that no single
+// linear multiplies by, of |e|^2 / |w|^2. What the head loses the logits lose; a linear of a layer
+// moves one of the 2 * layers + 1 parts that the stream behind the last layer is the sum of, so the
+// head counts that many times. A table that it shares with the embedding has |e|^2 / |w|^2 of the
+// embedding beside that. A weight with one candidate is not measured: 0. `after_layer` as in
+// calibrate.h. Throws Error(bad_input) when an activation or a weight is not finite.
 std::vector<std::vector<double>> candidate_errors(
     const ir::Graph& graph, const std::vector<int>& layer_of, int layers,
     const std::vector<QuantWeight>& weights,

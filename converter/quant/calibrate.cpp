@@ -13,6 +13,7 @@
 #include "converter/quant/moments.h"
 #include "converter/quant/parallel.h"
 #include "converter/quant/rtn.h"
+#include "converter/quant/w8a8_layer.h"
 #include "runtime/base/error.h"
 
 namespace pocket {
@@ -21,14 +22,16 @@ namespace {
 using Rows = AwqProblem::Rows;
 
 constexpr int64_t kSearchRows = 512;  // of a site's linears that the search for scales looks at
-constexpr int64_t kErrorRows = 128;   // of a weight in one product
+constexpr int64_t kErrorRows = 256;   // of a weight in one product
 
 // Everything that decides the result: an interrupted run is resumed only by its equal.
 uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
                 const CalibrationWindows& windows, const CalibrationOptions& options) {
   std::string text = "calibration 1\n" + graph.to_text();
   text += std::to_string(options.awq) + std::to_string(options.gptq) +
-          std::to_string(options.act_order) + std::to_string(options.clip) + "\n";
+          std::to_string(options.act_order) + std::to_string(options.clip) +
+          std::to_string(options.w8a8.clip_threshold) + std::to_string(options.w8a8.per_channel) +
+          "\n";
   for (const auto& window : windows.windows) {
     for (const int64_t id : window) text += std::to_string(id) + " ";
     text += "\n";
@@ -107,6 +110,14 @@ std::vector<float> unpack(const WeightFormat& format, const Packed& packed) {
   return values;
 }
 
+// Sum of r^T M r over the rows r, M being symmetric: twice its lower triangle, and the diagonal once.
+double quadratic(const Rows& rows, const Eigen::MatrixXf& moments) {
+  const Rows product = rows * moments.triangularView<Eigen::Lower>();
+  const Eigen::VectorXd squares = rows.colwise().squaredNorm().transpose().cast<double>();
+  return 2.0 * product.cwiseProduct(rows).cast<double>().sum() -
+         squares.dot(moments.diagonal().cast<double>());
+}
+
 // Mean squared error of the output over that of the output itself, from the second moments of the
 // input. Rows that carry a scale of their own count as the model has them.
 std::optional<double> output_error(const QuantWeight& weight, const std::vector<float>& decoded,
@@ -125,10 +136,7 @@ std::optional<double> output_error(const QuantWeight& weight, const std::vector<
       values.row(row) /= scale;
       lost.row(row) /= scale;
     }
-    const Rows lost_moments = lost * moments, value_moments = values * moments;
-    sums[static_cast<size_t>(tile)] = {
-        lost.cwiseProduct(lost_moments).cast<double>().sum(),
-        values.cwiseProduct(value_moments).cast<double>().sum()};
+    sums[static_cast<size_t>(tile)] = {quadratic(lost, moments), quadratic(values, moments)};
   });
   double error = 0.0, norm = 0.0;
   for (const auto& [tile_error, tile_norm] : sums) {
@@ -217,9 +225,25 @@ class Calibration {
   }
 
   void process(int layer, LayerRecord& record) {
-    std::vector<const Site*> sites;
+    std::vector<const Site*> sites, w8a8;
     for (const Site& site : sites_) {
-      if (site.layer == layer) sites.push_back(&site);
+      if (site.layer != layer) continue;
+      const Encoding encoding = weights_[site.weights.front()].format.encoding;
+      (encoding == Encoding::w8a8 ? w8a8 : sites).push_back(&site);
+    }
+    if (!w8a8.empty()) {
+      W8a8Layer made = calibrate_w8a8(weights_, w8a8, run_, first_held_out_, options_.w8a8,
+                                      options_.threads);
+      for (const W8a8Layer::Linear& linear : made.linears) {
+        const size_t index = linear.outcome.weight;
+        record.outcomes.push_back(linear.outcome);
+        record.codes.push_back(linear.codes);
+        record.pairs.push_back(linear.scales);
+        for (const WeightUse& use : uses_[index]) {
+          run_.replace(use, weights_[index].format.rows,
+                       unpack(weights_[index].format, {linear.codes, linear.scales, {}}));
+        }
+      }
     }
     if (sites.empty()) return;
     std::vector<InputStatistics> statistics = measure(sites);
@@ -380,6 +404,8 @@ Calibrated calibrate(const ir::Graph& graph, const std::vector<int>& layer_of, i
                      const std::vector<QuantWeight>& weights, const CalibrationWindows& windows,
                      const CalibrationOptions& options,
                      const std::function<void(int done, int total)>& after_layer) {
+  // Products add up in steps that fit the caches: the same steps, and bytes, on every machine.
+  Eigen::setCpuCacheSizes(32 << 10, 1 << 20, 4 << 20);
   return Calibration(graph, layer_of, layers, weights, windows, options).run(after_layer);
 }
 

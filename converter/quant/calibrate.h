@@ -21,6 +21,7 @@ struct CalibrationOptions {
   bool gptq = true;  // else codes are the nearest
   bool act_order = false;
   bool clip = true;  // of rounding to nearest
+  W8a8Options w8a8;
   int threads = 2;
   std::string state_folder;  // for resuming; see journal.h
 };
@@ -31,8 +32,9 @@ struct Calibrated {
   int resumed_layers = 0;               // that an earlier run had finished
 };
 
-// Chooses the codes of every weight of 4 bits or any precision that linears of the graph multiply
-// by; any precision takes the inputs' mean squares and none of the algorithms. Other weights (an
+// Chooses the codes of every weight of 4 bits, any precision or w8a8 that linears of the graph
+// multiply by; any precision takes the inputs' mean squares and w8a8 their ranges, and none of the
+// algorithms. Other weights (an
 // embedding of its own, codes from the model's file) are left to encode_weight(). The sources of
 // `weights` take the scales of AWQ, so whatever is read from them afterwards fits the codes.
 // `after_layer` hears of each finished layer, the head last. Throws Error(bad_input) when an

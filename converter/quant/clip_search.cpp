@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "converter/quant/int4.h"
 #include "converter/quant/m0e4.h"
@@ -35,6 +36,20 @@ double loss_of(const float* values, int64_t count, const uint8_t* codes, const f
   return sum;
 }
 
+// The pair of a real-bias grid with the integer zero point that int4 would take, or false.
+template <typename Grid>
+bool with_zero(float from, float to, uint32_t* pair) {
+  uint32_t integer = 0;
+  if (!std::is_same_v<Grid, M0e4> || !Int4::pair_for(from, to, &integer)) return false;
+  const float step = half_to_float(static_cast<uint16_t>(integer));
+  const float zero = half_to_float(static_cast<uint16_t>(integer >> 16));
+  const ScaleBias exact = m0e4_from_integer(double{step}, double{zero});
+  const auto scale = static_cast<float>(exact.scale), bias = static_cast<float>(exact.bias);
+  *pair = float_to_half(scale) | uint32_t{float_to_half(bias)} << 16;
+  return std::isfinite(half_to_float(static_cast<uint16_t>(*pair))) &&
+         std::isfinite(half_to_float(static_cast<uint16_t>(*pair >> 16)));
+}
+
 template <typename Grid>
 double search(Encoding encoding, const std::string& name, const float* values, int64_t count,
               const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {
@@ -53,19 +68,23 @@ double search(Encoding encoding, const std::string& name, const float* values, i
   double best = 0.0;
   uint8_t trial[kMaxGroup];
   float levels[16];
-  for (const float shrink : kShrinks) {
-    uint32_t candidate = 0;
-    const auto from = shrink == 1.0f ? low : static_cast<float>(middle - half * double{shrink});
-    const auto to = shrink == 1.0f ? high : static_cast<float>(middle + half * double{shrink});
-    if (!Grid::pair_for(from, to, &candidate)) continue;
+  const auto consider = [&](uint32_t candidate) {
     Grid::encode(values, count, candidate, trial);
     decode_levels(encoding, candidate, levels);
     const double loss = loss_of(values, count, trial, levels, metric);
-    if (found && loss >= best) continue;
+    if (found && loss >= best) return;
     found = true;
     best = loss;
     *pair = candidate;
     std::copy_n(trial, count, codes);
+  };
+  for (const float shrink : kShrinks) {
+    uint32_t candidate = 0;
+    const auto from = shrink == 1.0f ? low : static_cast<float>(middle - half * double{shrink});
+    const auto to = shrink == 1.0f ? high : static_cast<float>(middle + half * double{shrink});
+    if (Grid::pair_for(from, to, &candidate)) consider(candidate);
+    // A grid that holds zero itself, as int4's do: many weights of a trained matrix are near it.
+    if (with_zero<Grid>(from, to, &candidate)) consider(candidate);
   }
   if (!found) {
     throw Error(ExitCode::bad_input, "Tensor '" + name + "' has values from " +
@@ -76,10 +95,23 @@ double search(Encoding encoding, const std::string& name, const float* values, i
 }
 
 template <typename Grid>
-bool round_plainly(const float* values, int64_t count, uint8_t* codes, uint32_t* pair) {
+bool round_plainly(Encoding encoding, const float* values, int64_t count, uint8_t* codes,
+                   uint32_t* pair) {
   const auto [low, high] = std::minmax_element(values, values + count);
-  if (!Grid::pair_for(*low, *high, pair)) return false;
-  Grid::encode(values, count, *pair, codes);
+  const bool found = Grid::pair_for(*low, *high, pair);
+  if (found) Grid::encode(values, count, *pair, codes);
+  uint32_t zeroed = 0;
+  if (!with_zero<Grid>(*low, *high, &zeroed)) return found;
+  uint8_t trial[kMaxGroup];
+  float levels[16], trial_levels[16];
+  Grid::encode(values, count, zeroed, trial);
+  decode_levels(encoding, zeroed, trial_levels);
+  if (found) decode_levels(encoding, *pair, levels);
+  if (!found || loss_of(values, count, trial, trial_levels, {}) <
+                    loss_of(values, count, codes, levels, {})) {
+    *pair = zeroed;
+    std::copy_n(trial, count, codes);
+  }
   return true;
 }
 
@@ -94,12 +126,11 @@ double clip_search(Encoding encoding, const std::string& name, const float* valu
 bool round_group(Encoding encoding, const float* values, int64_t count, uint8_t* codes,
                  uint32_t* pair) {
   const auto round = encoding == Encoding::m0e4 ? round_plainly<M0e4> : round_plainly<Int4>;
-  return round(values, count, codes, pair);
+  return round(encoding, values, count, codes, pair);
 }
 
 void decode_levels(Encoding encoding, uint32_t pair, float levels[16]) {
-  const auto decode = encoding == Encoding::m0e4 ? M0e4::decode : Int4::decode;
-  for (uint8_t code = 0; code < 16; ++code) levels[code] = decode(code, pair);
+  return encoding == Encoding::m0e4 ? M0e4::levels(pair, levels) : Int4::levels(pair, levels);
 }
 
 uint8_t nearest_code(Encoding encoding, float value, uint32_t pair) {

@@ -1,5 +1,6 @@
 // The pair of one group of weights: out of the group's own range and ranges shrunk towards its
-// middle, the one whose nearest codes lose the least.
+// middle, the one whose nearest codes lose the least. A real-bias grid is also tried with the
+// integer zero points of int4, so that it loses to int4 on no group by more than its bias rounds.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ inline constexpr int64_t kMaxGroup = 256;
 double clip_search(Encoding encoding, const std::string& name, const float* values, int64_t count,
                    const GroupMetric& metric, uint8_t* codes, uint32_t* pair);
 
-// The nearest codes of the whole range, without a search; false when it does not fit fp16.
+// The nearest codes of the whole range, without a search for a part of it; false when it does not
+// fit fp16.
 bool round_group(Encoding encoding, const float* values, int64_t count, uint8_t* codes,
                  uint32_t* pair);
 

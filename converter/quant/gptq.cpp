@@ -156,6 +156,7 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
     const int64_t last = std::min(first + block, columns);
     for (int64_t row = 0; row < format.rows; ++row) {
       double* x = work.data() + row * columns;
+      float levels[16];
       for (int64_t i = first; i < last; ++i) {
         const int64_t column = order[static_cast<size_t>(i)], g = column / group;
         uint32_t* pair = pairs + row * groups + g;
@@ -169,8 +170,8 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
         }
         const uint8_t code = nearest_code(format.encoding, static_cast<float>(x[i]), *pair);
         codes[row * padded + column] = code;
-        const double decoded = double{decode_code(format.encoding, code, *pair)};
-        const double loss = (x[i] - decoded) / upper(i, i);
+        if (factor.act_order() || i % group == 0) decode_levels(format.encoding, *pair, levels);
+        const double loss = (x[i] - double{levels[code]}) / upper(i, i);
         losses(row, i - first) = loss;
         Row(x + i + 1, last - i - 1) -= loss * upper.row(i).segment(i + 1, last - i - 1);
       }

@@ -12,6 +12,7 @@ struct Int4 {
   static bool pair_for(float low, float high, uint32_t* pair);
   static void encode(const float* values, int64_t count, uint32_t pair, uint8_t* codes);
   static float decode(uint8_t code, uint32_t pair);
+  static void levels(uint32_t pair, float out[16]);  // of all codes
 };
 
 }  // namespace pocket

@@ -11,7 +11,7 @@
 namespace pocket {
 namespace {
 
-constexpr uint64_t kMagic = 0x32304C4143544B50;  // "PKTCAL02"
+constexpr uint64_t kMagic = 0x33304C4143544B50;  // "PKTCAL03"
 
 class Writer {
  public:
@@ -120,16 +120,56 @@ std::optional<Reader> read_file(const std::string& path, uint64_t key) {
   return reader;
 }
 
+void write_optional(Writer& writer, const std::optional<double>& value) {
+  writer.number(static_cast<uint8_t>(value.has_value()));
+  writer.number(value.value_or(0.0));
+}
+
+std::optional<double> read_optional(Reader& reader) {
+  const bool present = reader.number<uint8_t>() != 0;
+  const auto value = reader.number<double>();
+  return present ? std::optional(value) : std::nullopt;
+}
+
+void write_activation(Writer& writer, const WeightOutcome::Activation& activation) {
+  const OutlierStatistics& outliers = activation.outliers;
+  writer.number(activation.step);
+  for (const int64_t count :
+       {outliers.rows, outliers.columns, outliers.outliers, outliers.channels}) {
+    writer.number(count);
+  }
+  writer.list(outliers.hot_channels);
+  writer.list(outliers.frequencies);
+  writer.number(outliers.hit_rate);
+  write_optional(writer, activation.shadow_error);
+}
+
+WeightOutcome::Activation read_activation(Reader& reader) {
+  WeightOutcome::Activation activation;
+  OutlierStatistics& outliers = activation.outliers;
+  activation.step = reader.number<float>();
+  for (int64_t* count :
+       {&outliers.rows, &outliers.columns, &outliers.outliers, &outliers.channels}) {
+    *count = reader.number<int64_t>();
+  }
+  outliers.hot_channels = reader.list<int32_t>();
+  outliers.frequencies = reader.list<double>();
+  outliers.hit_rate = reader.number<double>();
+  activation.shadow_error = read_optional(reader);
+  return activation;
+}
+
 void write_outcome(Writer& writer, const WeightOutcome& outcome) {
   writer.number(static_cast<uint64_t>(outcome.weight));
   writer.text(outcome.method);
   writer.number(outcome.error);
-  writer.number(static_cast<uint8_t>(outcome.output_error.has_value()));
-  writer.number(outcome.output_error.value_or(0.0));
+  write_optional(writer, outcome.output_error);
   writer.number(outcome.awq_ratio);
   writer.number(outcome.damping);
   writer.number(outcome.input_most);
   writer.number(outcome.input_percentile_999);
+  writer.number(static_cast<uint8_t>(outcome.activation.has_value()));
+  if (outcome.activation) write_activation(writer, *outcome.activation);
 }
 
 WeightOutcome read_outcome(Reader& reader) {
@@ -137,13 +177,12 @@ WeightOutcome read_outcome(Reader& reader) {
   outcome.weight = reader.number<uint64_t>();
   outcome.method = reader.text();
   outcome.error = reader.number<QuantError>();
-  const bool has_error = reader.number<uint8_t>() != 0;
-  const auto error = reader.number<double>();
-  if (has_error) outcome.output_error = error;
+  outcome.output_error = read_optional(reader);
   outcome.awq_ratio = reader.number<double>();
   outcome.damping = reader.number<double>();
   outcome.input_most = reader.number<float>();
   outcome.input_percentile_999 = reader.number<float>();
+  if (reader.number<uint8_t>() != 0) outcome.activation = read_activation(reader);
   return outcome;
 }
 

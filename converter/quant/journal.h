@@ -13,6 +13,7 @@
 
 #include "converter/quant/layer_run.h"
 #include "converter/quant/quant_error.h"
+#include "converter/quant/w8a8.h"
 
 namespace pocket {
 
@@ -27,6 +28,13 @@ struct WeightOutcome {
   double awq_ratio = 0.0;              // 0: no scales
   double damping = 0.0;                // of GPTQ; 0: another method
   float input_most = 0.0f, input_percentile_999 = 0.0f;  // magnitudes, of the model's own input
+  // Of w8a8: how the input becomes codes. The error of the output is that of the codes alone.
+  struct Activation {
+    float step = 0.0f;
+    OutlierStatistics outliers;  // on all rows
+    std::optional<double> shadow_error;  // of the output, outliers added; as output_error
+  };
+  std::optional<Activation> activation;
 };
 
 // Scales that were multiplied to a weight.

@@ -13,6 +13,7 @@ struct M0e4 {
   // Nearest codes 0..15 on the grid of `pair`.
   static void encode(const float* values, int64_t count, uint32_t pair, uint8_t* codes);
   static float decode(uint8_t code, uint32_t pair);
+  static void levels(uint32_t pair, float out[16]);  // of all codes
 };
 
 // A foreign integer quantisation x^ = s*(q - z) on this grid, with unchanged codes: S = 16 s,

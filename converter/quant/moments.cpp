@@ -1,7 +1,6 @@
 #include "converter/quant/moments.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "converter/quant/parallel.h"
@@ -10,9 +9,7 @@
 namespace pocket {
 namespace {
 
-constexpr int64_t kBlock = 256;        // columns of a product
-constexpr int kDroppedBits = 12;       // of the 23 fraction bits: a bin is 2^-11 of its values wide
-constexpr size_t kBins = size_t{1} << (31 - kDroppedBits);
+constexpr int64_t kBlock = 256;  // columns of a product
 
 // In place: these matrices are the most memory that calibration takes.
 Eigen::MatrixXf symmetric_mean(Eigen::MatrixXf lower, int64_t rows) {
@@ -35,25 +32,16 @@ Eigen::MatrixXf symmetric_mean(Eigen::MatrixXf lower, int64_t rows) {
 }  // namespace
 
 MomentsCollector::MomentsCollector(std::string name, int64_t columns)
-    : name_(std::move(name)),
+    : name_(name),
       columns_(columns),
-      magnitudes_(static_cast<size_t>(columns)),
-      histogram_(kBins) {}
+      sums_(static_cast<size_t>(columns)),
+      magnitudes_(std::move(name)) {}
 
 void MomentsCollector::add(const Eigen::Ref<const Rows>& rows, bool held_out, int threads) {
-  for (Eigen::Index row = 0; row < rows.rows(); ++row) {
+  magnitudes_.add(rows);
+  for (Eigen::Index row = 0; row < rows.rows() && !held_out; ++row) {
     for (Eigen::Index k = 0; k < columns_; ++k) {
-      const float magnitude = std::fabs(rows(row, k));
-      if (!std::isfinite(magnitude)) {
-        throw Error(ExitCode::bad_input,
-                    "Calibration reaches the input of '" + name_ + "' with " +
-                        std::to_string(rows(row, k)) +
-                        ", no finite number: the model overflows on this text or its weights are "
-                        "damaged, export it again.");
-      }
-      most_ = std::max(most_, magnitude);
-      ++histogram_[std::bit_cast<uint32_t>(magnitude) >> kDroppedBits];
-      if (!held_out) magnitudes_[static_cast<size_t>(k)] += double{magnitude};
+      sums_[static_cast<size_t>(k)] += double{std::fabs(rows(row, k))};
     }
   }
   Sum& sum = held_out ? held_out_ : used_;
@@ -80,19 +68,11 @@ InputStatistics MomentsCollector::finish() {
   if (held_out_.rows > 0) {
     out.held_out_second = symmetric_mean(std::move(held_out_.moments), held_out_.rows);
   }
-  for (const double sum : magnitudes_) {
+  for (const double sum : sums_) {
     out.mean_magnitude.push_back(static_cast<float>(sum / static_cast<double>(used_.rows)));
   }
-  out.most = most_;
-  const auto all = static_cast<double>((used_.rows + held_out_.rows) * columns_);
-  uint64_t seen = 0;
-  size_t bin = 0;
-  for (; bin + 1 < kBins; ++bin) {
-    seen += histogram_[bin];
-    if (static_cast<double>(seen) >= 0.999 * all) break;
-  }
-  const auto upper = static_cast<uint32_t>(((bin + 1) << kDroppedBits) - 1);
-  out.percentile_999 = std::min(std::bit_cast<float>(upper), most_);
+  out.most = magnitudes_.most();
+  out.percentile_999 = magnitudes_.percentile_999();
   return out;
 }
 

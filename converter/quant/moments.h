@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "converter/quant/magnitudes.h"
+
 namespace pocket {
 
 struct InputStatistics {
@@ -15,14 +17,13 @@ struct InputStatistics {
   Eigen::MatrixXf second;           // [K, K], mean of x x^T over the rows
   Eigen::MatrixXf held_out_second;  // the same over the rows held out; empty when there are none
   std::vector<float> mean_magnitude;  // [K]
-  // Over all rows, held out or not. The percentile is the smallest magnitude that at least 99.9 %
-  // of all do not exceed, rounded up by at most 2^-11 of itself.
+  // Over all rows, held out or not (magnitudes.h).
   float most = 0.0f, percentile_999 = 0.0f;
 };
 
 class MomentsCollector {
  public:
-  using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using Rows = Magnitudes::Rows;
 
   // `name` of the linear that an Error names.
   MomentsCollector(std::string name, int64_t columns);
@@ -40,9 +41,8 @@ class MomentsCollector {
   std::string name_;
   int64_t columns_;
   Sum used_, held_out_;
-  std::vector<double> magnitudes_;
-  float most_ = 0.0f;
-  std::vector<uint64_t> histogram_;  // by the upper bits of the magnitude
+  std::vector<double> sums_;  // [K] of magnitudes
+  Magnitudes magnitudes_;
 };
 
 }  // namespace pocket

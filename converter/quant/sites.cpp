@@ -232,14 +232,47 @@ std::vector<std::vector<WeightUse>> find_uses(const Graph& graph,
   return Uses(graph, weights).found;
 }
 
+void put_codes(Graph& graph, const WeightUse& use, CodedWeight weight) {
+  const auto rows = static_cast<int64_t>(weight.scales.size());
+  const int64_t columns = static_cast<int64_t>(weight.codes.size()) / rows;
+  Node& node = graph.node(use.node);
+  node.inputs[use.input] = graph.add_constant(
+      "codes", ir::TensorData::from_floats({rows, columns}, std::move(weight.codes)));
+  // All parts become one that lies as the program stores it.
+  const auto part = static_cast<ptrdiff_t>(use.input) - 3;
+  const auto parts = static_cast<ptrdiff_t>(use.count);
+  node.inputs.erase(node.inputs.begin() + part + 4, node.inputs.begin() + part + 3 + parts);
+  const auto set = [&](const char* name, auto whole) {
+    auto& list = std::get<std::vector<decltype(whole)>>(node.attributes.at(name));
+    list.erase(list.begin() + part + 1, list.begin() + part + parts);
+    list[static_cast<size_t>(part)] = whole;
+  };
+  set("transposed", int64_t{0});
+  set("first_row", int64_t{0});
+  set("rows", rows);
+  if (node.attributes.contains("factors")) set("factors", 1.0f);
+  // The scales of a gate lie before those of its up projection.
+  std::vector<float> scales;
+  if (const auto known = node.attributes.find("code_scales"); known != node.attributes.end()) {
+    scales = std::get<std::vector<float>>(known->second);
+  }
+  scales.insert(part == 0 ? scales.begin() : scales.end(), weight.scales.begin(),
+                weight.scales.end());
+  node.attributes["code_scales"] = std::move(scales);
+  node.attributes["act_scale"] = weight.act_scale;
+  node.attributes["shadow"] = int64_t{weight.shadow};
+}
+
 std::vector<Site> find_sites(const Graph& graph, const std::vector<int>& layer_of,
                              const std::vector<QuantWeight>& weights,
                              const std::vector<std::vector<WeightUse>>& uses) {
   // Of each weight of few bits, the one linear that multiplies by it.
   std::map<std::pair<NodeId, size_t>, size_t> linears;
   for (size_t i = 0; i < weights.size(); ++i) {
-    const bool any = weights[i].format.encoding == Encoding::any;
-    if ((!weights[i].format.four_bit() && !any) || weights[i].keeps_codes) continue;
+    const WeightFormat& format = weights[i].format;
+    const bool coded = format.four_bit() || format.encoding == Encoding::any ||
+                       format.encoding == Encoding::w8a8;
+    if (!coded || weights[i].keeps_codes) continue;
     std::vector<WeightUse> products;
     bool other = false;
     for (const WeightUse& use : uses[i]) {

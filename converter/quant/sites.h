@@ -30,6 +30,15 @@ struct WeightUse {
 // By weight. Inputs that hold no weight of the program are in none.
 std::vector<std::vector<WeightUse>> find_uses(const ir::Graph&, const std::vector<QuantWeight>&);
 
+// The same weight as codes and what they are worth, for the reference executor (pocket_ops.h).
+struct CodedWeight {
+  std::vector<float> codes;   // [rows, columns]
+  std::vector<float> scales;  // [rows]
+  float act_scale = 0.0f;
+  bool shadow = false;
+};
+void put_codes(ir::Graph&, const WeightUse&, CodedWeight);
+
 // How the scales of an input are divided out by what makes it.
 struct ScaleFold {
   // Rows [first, first + scales), or all columns, of a weight.

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "converter/lower/weight_source.h"
+#include "converter/reference/w8a8.h"
 
 namespace pocket::reference {
 
@@ -121,8 +122,10 @@ HostTensor multiply(const Call& call, const HostTensor& x, size_t first, size_t 
   const int64_t lines = x.elements() / columns;
   const ConstRows in(x.f.data(), lines, columns);
   Rows out(y.f.data(), lines, weight.rows());
+  const bool codes = multiply_codes(call, x, weight, first, y);
   int64_t at = 0;
   for (const WeightPart& part : weight.parts()) {  // as they lie, without a copy
+    if (codes) break;
     const auto* stored = reinterpret_cast<const float*>(part.data.bytes);
     auto to = out.middleCols(at, part.rows);
     if (part.transposed) {

@@ -10,6 +10,8 @@
 //                    activation(x W^T + bias) + residual; the rows of part i times factors[i]
 //   GatedLinear      x, gate bias?, up bias?, G, U               {activation, factors?}
 //                    activation(x G^T + gate bias) * (x U^T + up bias)
+//                    Both with {act_scale, code_scales, shadow}: their weights hold codes of w8a8,
+//                    code_scales are those of all their rows (w8a8.h)
 //   Activation       x                                           {function}
 //   RotaryEmbedding  x, past, angles, far angles?
 //                    {rotary_dim, interleaved, sequence_axis, scale, far_scale, far_from}

@@ -276,7 +276,7 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   m.codes = codes_operand(context, m, 0);
   if (gate.encoding == up.encoding && gate.group == up.group && gate.encoding != Encoding::any &&
       context.limits.max_storage_buffers >= bindings &&
-      !gates_apart(context.limits, gate.four_bit() || w8a8)) {
+      !gates_apart(context.limits, gate.four_bit())) {
     return plan_ranges(context, m, o.name);
   }
   // Two encodings, planes, or too few bindings or registers for both: the gate goes through

@@ -278,7 +278,7 @@ TEST_CASE("a model with 8-bit weights runs from inspect to tokens") {
   const nlohmann::json near = llmbench_json(
       {"perplexity", file.path(), "--text", tokens, "--against", model().path()});
   CHECK(near.at("kl").get<double>() > 0);
-  CHECK(near.at("kl").get<double>() < 0.02);  // the same weights in f16
+  CHECK(near.at("kl").get<double>() < 0.05);  // the same weights in f16
 }
 
 TEST_CASE("devices --measure: bandwidth and arithmetic that the report's shares refer to") {

@@ -238,6 +238,56 @@ TEST_CASE("a budget of bits: chosen with and without a text, kept, verified and 
   }
 }
 
+TEST_CASE("w8a8 converts, is verified, measured and reported; its scales and outliers are stored") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  write_windows(ids);
+  for (const char* name : {"tiny-gpt2", "tiny-qwen2", "tiny-qwen2-fp16-external"}) {
+    double kl[2] = {0, 0};
+    for (const bool shadow : {false, true}) {
+      INFO(name << ", shadow " << shadow);
+      const auto result = llmconvert(
+          {test::model_folder(name), "-o", path, "--weights", "w8a8", "--w8a8-weights",
+           "per-channel", "--w8a8-clip-threshold", "1", "--calibration", ids, "--held-out", ids,
+           "--w8a8-outliers", shadow ? "shadow" : "none", "--verify", "--report", report_path});
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      const Package package = Package::open(path);
+      CHECK(package.manifest().provenance.at("weights") == "w8a8");
+      CHECK(package.manifest().provenance.at("method") == "per-channel");
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      CHECK(test::schema_errors("convert", report) == "");
+      kl[shadow ? 1 : 0] = report.at("quality").at("kl").get<double>();
+      size_t matrices = 0;
+      for (size_t i = 0; i < report.at("weights").size(); ++i) {
+        const auto& weight = report.at("weights")[i];
+        const Weight& stored = package.manifest().weights[i];
+        const bool matrix = weight.at("role") == "matrix";
+        CHECK((weight.at("encoding") == "w8a8") == matrix);
+        CHECK(weight.at("quantisation").at("activation").is_null() != matrix);
+        if (!matrix) continue;
+        ++matrices;
+        const auto& quantisation = weight.at("quantisation");
+        CHECK(quantisation.at("method") == "per-channel");
+        CHECK(quantisation.at("bits").get<double>() >= 8.0);
+        CHECK(quantisation.at("output_error").get<double>() < 0.05);
+        const auto& activation = quantisation.at("activation");
+        CHECK(activation.at("saturation").get<double>() <= 0.001);
+        CHECK(stored.act_scale == activation.at("step").get<float>());
+        REQUIRE(stored.outlier.has_value() == !activation.at("outlier").is_null());
+        if (!stored.outlier) continue;
+        CHECK(stored.outlier->importance > 0.99f);
+        CHECK(stored.outlier->hit_rate >= 0.8f);
+        CHECK(activation.at("outlier").at("hot_channels") == stored.outlier->hot_channels);
+      }
+      CHECK(matrices >= 5);
+      CHECK(test::files_in(folder) == 3);  // ids, file and report
+    }
+    CHECK(kl[1] < kl[0]);
+  }
+}
+
 TEST_CASE("options reach the file") {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.pocket";

@@ -42,7 +42,10 @@ inline Model load(const std::string& name, Encoding encoding = Encoding::m0e4, i
     WeightFormat format;
     format.rows = weight.source.rows();
     format.columns = weight.source.columns();
-    if (weight.role != WeightRole::vector && weight.role != WeightRole::positions) {
+    const bool product = weight.role == WeightRole::matrix;
+    if (encoding == Encoding::w8a8) {
+      if (product) format.encoding = encoding;
+    } else if (weight.role != WeightRole::vector && weight.role != WeightRole::positions) {
       format.encoding = encoding;
       format.group = group;
     }

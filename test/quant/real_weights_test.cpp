@@ -35,19 +35,22 @@ void compare(const test::Model& model, const char* name, int64_t group, bool cli
   CHECK(m0e4 < 0.02);
 }
 
+void compare_all(const test::Model& model, const char* name) {
+  for (const int64_t group : {32, 64, 128}) {
+    for (const bool clip : {false, true}) compare(model, name, group, clip);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("m0e4 is nearer than int4 with integer zero points on the bundled model") {
-  const test::Model model = test::load("folktale-2m");
-  for (const int64_t group : {32, 64, 128}) compare(model, "folktale-2m", group, false);
-  for (const int64_t group : {32, 64}) compare(model, "folktale-2m", group, true);
+  compare_all(test::load("folktale-2m"), "folktale-2m");
 }
 
 TEST_CASE("m0e4 is nearer than int4 with integer zero points on the story models") {
   const char* exports = std::getenv("POCKET_STORY_MODELS");
   if (exports == nullptr) SKIP("POCKET_STORY_MODELS is not set: run scripts/story_models.sh");
   for (const char* name : {"stories260K", "babyllama-tok105"}) {
-    const test::Model model = test::load(name, Encoding::m0e4, 32, exports);
-    for (const int64_t group : {32, 64, 128}) compare(model, name, group, true);
+    compare_all(test::load(name, Encoding::m0e4, 32, exports), name);
   }
 }

@@ -50,7 +50,7 @@ inline SlowScales slow_awq(bool m0e4, size_t group, const std::vector<std::vecto
           low = std::fmin(low, scaled.back());
           high = std::fmax(high, scaled.back());
         }
-        const auto rounded = slow_try(m0e4, scaled, low, high);
+        const auto rounded = slow_round(m0e4, scaled, low, high);
         for (size_t k = first; k < last; ++k) {
           const float value = slow_decode(m0e4, *rounded, rounded->codes[k - first]);
           d[k] = double(value) / double(scales[sources[k]]) - double(row[k]);

@@ -36,9 +36,17 @@ inline int slow_code(bool m0e4, const SlowGroup& group, float v) {
   return int(std::floor(q + 0.5f));
 }
 
-inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x, float m, float M) {
+// With `zero_on_grid` an m0e4 group takes the scale and the integer zero point of int4.
+inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x, float m, float M,
+                                         bool zero_on_grid = false) {
   SlowGroup group;
-  if (m0e4) {
+  if (m0e4 && zero_on_grid) {
+    const auto int4 = slow_try(false, {}, m, M);
+    if (!int4) return std::nullopt;
+    const float s = half_to_float(int4->scale), z = half_to_float(int4->second);
+    group.scale = float_to_half(16 * s);
+    group.second = float_to_half(float(-(16.0 + double(z)) * double(s)));
+  } else if (m0e4) {
     group.scale = float_to_half((M - m) * (16.0f / 15.0f));
     group.second = float_to_half(m - half_to_float(group.scale));
   } else {
@@ -61,7 +69,16 @@ inline std::optional<SlowGroup> slow_try(bool m0e4, const std::vector<float>& x,
   return group;
 }
 
-// The range out of seven whose codes have the least loss, a function of the differences.
+// The grid of the whole range: with zero on it, where that loses less.
+inline std::optional<SlowGroup> slow_round(bool m0e4, const std::vector<float>& x, float m,
+                                           float M) {
+  const auto free = slow_try(m0e4, x, m, M), zeroed = slow_try(m0e4, x, m, M, true);
+  if (!m0e4 || !zeroed || (free && free->squared_error <= zeroed->squared_error)) return free;
+  return zeroed;
+}
+
+// The grid whose codes have the least loss, a function of the differences: seven ranges, each with
+// and without zero on the grid.
 inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
                            const std::function<double(const std::vector<double>&)>& loss_of) {
   float m = x[0], M = x[0];
@@ -78,14 +95,16 @@ inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
       low = float(middle - half * double(shrink));
       high = float(middle + half * double(shrink));
     }
-    const auto group = slow_try(m0e4, x, low, high);
-    if (!group) continue;
-    std::vector<double> differences;
-    for (size_t i = 0; i < x.size(); ++i) {
-      differences.push_back(double(x[i]) - double(slow_decode(m0e4, *group, group->codes[i])));
+    for (const bool zero_on_grid : {false, true}) {
+      const auto group = slow_try(m0e4, x, low, high, zero_on_grid);
+      if (!group) continue;
+      std::vector<double> differences;
+      for (size_t i = 0; i < x.size(); ++i) {
+        differences.push_back(double(x[i]) - double(slow_decode(m0e4, *group, group->codes[i])));
+      }
+      const double loss = loss_of(differences);
+      if (!best || loss < least) best = group, least = loss;
     }
-    const double loss = loss_of(differences);
-    if (!best || loss < least) best = group, least = loss;
   }
   return *best;
 }

@@ -17,7 +17,7 @@ CommandResult lab(std::vector<std::string> words) {
 
 TEST_CASE("the kernel lab checks and times what the table chooses and what is asked for") {
   const std::vector<std::string> work = {"--rows",     "64",   "--columns", "96", "--tokens", "1,9",
-                                         "--encoding", "m0e4", "-r",        "1",  "--json",   "-"};
+                                         "--encoding", "m0e4,w8a8", "-r",   "1",  "--json",   "-"};
   const std::vector<std::string> plain = {"--lanes", "32", "--tile-rows", "2"};
   for (const bool chosen : {true, false}) {
     std::vector<std::string> words = work;
@@ -28,7 +28,7 @@ TEST_CASE("the kernel lab checks and times what the table chooses and what is as
     const nlohmann::json document = nlohmann::json::parse(result.out);
     REQUIRE(schema_errors("kernel_lab", document) == "");
     REQUIRE(document["peaks"]["fp32_operations_per_second"] == 0.0);  // not asked for
-    REQUIRE(document["runs"].size() == 2);
+    REQUIRE(document["runs"].size() == 4);
     for (const nlohmann::json& run : document["runs"]) {
       REQUIRE(run["results"].size() == 1);
       const nlohmann::json& entry = run["results"][0];
