@@ -34,7 +34,8 @@ def weights_per_iteration(shader: str, constants: dict):
         return None
     if shader.endswith("_any"):  # a loop over parts of a round, whose planes lie in registers
         return 4 * constants["ROWS"]
-    return 32 * constants["ROWS"] * (2 if "_gated" in shader else 1)
+    columns = 16 if "_w8a8" in shader else 32  # common/w8a8.glsl goes by units of 16
+    return columns * constants["ROWS"] * (2 if "_gated" in shader else 1)
 
 
 def bits_per_weight(shader: str) -> int:

@@ -29,16 +29,20 @@ struct Form {
   const char* name;
   Accumulate accumulate;
   bool subgroups;
+  bool dots = true;  // of packed 8-bit integers, as the phone has them; w8a8 only
 };
 constexpr Form kForms[] = {{"", Accumulate::fp32, true},
                            {"fp16 sums, ", Accumulate::fp16, true},
                            {"no subgroups, ", Accumulate::fp32, false},
-                           {"fp16 sums, no subgroups, ", Accumulate::fp16, false}};
+                           {"fp16 sums, no subgroups, ", Accumulate::fp16, false},
+                           {"no dots, ", Accumulate::fp32, true, false},
+                           {"no dots, no subgroups, ", Accumulate::fp32, false, false}};
 
 void plan_model(const DeviceLimits& phone, const Manifest& manifest, const std::string& name,
-                bool every_form, Pipelines& pipelines) {
+                bool every_form, Pipelines& pipelines, bool w8a8 = false) {
   for (const Form& form : kForms) {
     if (!every_form && *form.name != 0) continue;
+    if (w8a8 ? form.accumulate == Accumulate::fp16 : !form.dots) continue;
     for (const int64_t tokens : {1, 64}) {
       KernelContext context{&manifest,
                             phone,
@@ -48,8 +52,9 @@ void plan_model(const DeviceLimits& phone, const Manifest& manifest, const std::
       // Without fp16 arithmetic the phone never runs those variants; they are compiled all the same.
       if (form.accumulate == Accumulate::fp16) context.limits.fp16_arithmetic = true;
       if (!form.subgroups) context.limits.subgroup_size = 0;
-      const bool planned =
-          form.subgroups && (form.accumulate == Accumulate::fp32 || phone.fp16_arithmetic);
+      if (!form.dots) context.limits.dot_product = false;
+      const bool planned = form.subgroups && form.dots &&
+                           (form.accumulate == Accumulate::fp32 || phone.fp16_arithmetic);
       const auto note = [&](const Dispatch& d) {
         Uses& uses = pipelines[{d.shader, d.specialization}];
         uses.planned |= planned;
@@ -77,6 +82,10 @@ nlohmann::json pipelines_of(const DeviceLimits& phone) {
       if (!first && encoding != Encoding::m0e4) continue;
       plan_model(phone, test::make_phone_model(shape, encoding),
                  shape.name + " " + encoding_name(encoding), first, pipelines);
+    }
+    if (first) {
+      plan_model(phone, test::make_phone_model(shape, Encoding::w8a8), shape.name + " w8a8", true,
+                 pipelines, true);
     }
     for (const int32_t width : {2, 3, 4, 8}) {
       if (!first) continue;

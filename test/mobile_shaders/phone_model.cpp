@@ -13,8 +13,9 @@ class Builder {
   // The residual stream is f32, everything else f16, as the converter's lowering has it.
   Manifest build() {
     const TensorId x = tensor("x", kTokens, s_.hidden, DType::f32);
-    // Only matrices are packed in planes.
-    const Encoding rows = encoding_ == Encoding::any ? Encoding::f16 : encoding_;
+    // Only matrices are packed in planes, or in 8 bits with scaled activations.
+    const bool matrices = encoding_ == Encoding::any || encoding_ == Encoding::w8a8;
+    const Encoding rows = matrices ? Encoding::f16 : encoding_;
     const WeightId table = weight(s_.vocab, s_.hidden, rows);
     const WeightId positions = s_.biased ? weight(2048, s_.hidden, rows) : kNone;
     add(OpKind::embed, {}, {x}, {table, positions});
@@ -57,6 +58,7 @@ class Builder {
     w.shape = {rows, columns};
     w.format = {encoding, rows, columns, 0};
     if (w.format.four_bit()) w.format.group = 32;
+    if (encoding == Encoding::w8a8) w.act_scale = 0.01f;
     if (encoding == Encoding::any) {
       w.format.width = width_;
       w.format.widths = 1u << width_;
