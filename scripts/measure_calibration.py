@@ -43,7 +43,7 @@ def write_tokens(path: Path, vocabulary: int, windows: int, length: int) -> None
 
 def watch(command: list[str], messages: Path, kill_when: Callable[[], bool] = lambda: False) -> Outcome:
     """Runs a command to its end, or kills it once `kill_when` says so."""
-    begin, peak, resident = time.monotonic(), 0, 0
+    begin, peak, resident, killed = time.monotonic(), 0, 0, False
     with messages.open("w") as log:
         process = subprocess.Popen(command, stderr=log)
         while True:
@@ -59,11 +59,12 @@ def watch(command: list[str], messages: Path, kill_when: Callable[[], bool] = la
                 pass
             if kill_when():
                 process.send_signal(signal.SIGKILL)
+                killed = True
             time.sleep(0.05)
         process.returncode = os.waitstatus_to_exitcode(status)
     outcome = Outcome(time.monotonic() - begin, usage.ru_utime + usage.ru_stime, peak, resident,
                       max(-process.returncode, 0), messages.read_text())
-    if process.returncode > 0:
+    if process.returncode not in (0, -signal.SIGKILL if killed else 0):
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{outcome.messages}")
     return outcome
 
