@@ -24,7 +24,7 @@ void check_perplexity(const std::string& pocket, const std::string& text,
 
 }  // namespace
 
-TEST_CASE("--target-bits: a file of several formats within its budget runs and is what was chosen") {
+TEST_CASE("target-bits: a file of several formats within its budget runs and is what was chosen") {
   const TemporaryFolder folder;
   const std::string pocket = folder / "mixed.pocket", report_path = folder / "report.json";
   const std::string text = folder / "ids.json";
@@ -81,7 +81,7 @@ TEST_CASE("--target-bits: a file of several formats within its budget runs and i
   CHECK(below.err.find(least) != std::string::npos);
 }
 
-TEST_CASE("--head-weights: the tied table is stored once, in the encoding that is asked for") {
+TEST_CASE("head-weights: the tied table is stored once, in the encoding that is asked for") {
   const TemporaryFolder folder;
   const std::string text = folder / "ids.json";
   write_file(text, nlohmann::json(read_golden(model_folder(kBundledModel)).tokens).dump());
