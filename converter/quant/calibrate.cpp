@@ -8,6 +8,7 @@
 
 #include "converter/quant/any_precision.h"
 #include "converter/quant/awq.h"
+#include "converter/quant/awq_gptq.h"
 #include "converter/quant/encode.h"
 #include "converter/quant/gptq.h"
 #include "converter/quant/moments.h"
@@ -27,7 +28,7 @@ constexpr int64_t kErrorRows = 256;   // of a weight in one product
 // Everything that decides the result: an interrupted run is resumed only by its equal.
 uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
                 const CalibrationWindows& windows, const CalibrationOptions& options) {
-  std::string text = "calibration 1\n" + graph.to_text();
+  std::string text = "calibration 2\n" + graph.to_text();
   text += std::to_string(options.awq) + std::to_string(options.gptq) +
           std::to_string(options.act_order) + std::to_string(options.clip) +
           std::to_string(options.w8a8.clip_threshold) + std::to_string(options.w8a8.per_channel) +
@@ -110,14 +111,6 @@ std::vector<float> unpack(const WeightFormat& format, const Packed& packed) {
   return values;
 }
 
-// Sum of r^T M r over the rows r, M being symmetric: twice its lower triangle, and the diagonal once.
-double quadratic(const Rows& rows, const Eigen::MatrixXf& moments) {
-  const Rows product = rows * moments.triangularView<Eigen::Lower>();
-  const Eigen::VectorXd squares = rows.colwise().squaredNorm().transpose().cast<double>();
-  return 2.0 * product.cwiseProduct(rows).cast<double>().sum() -
-         squares.dot(moments.diagonal().cast<double>());
-}
-
 // Mean squared error of the output over that of the output itself, from the second moments of the
 // input. Rows that carry a scale of their own count as the model has them.
 std::optional<double> output_error(const QuantWeight& weight, const std::vector<float>& decoded,
@@ -145,13 +138,6 @@ std::optional<double> output_error(const QuantWeight& weight, const std::vector<
   }
   if (norm <= 0.0) return {};
   return std::max(error, 0.0) / norm;
-}
-
-void divide_moments(Eigen::MatrixXf& moments, const std::vector<float>& scales) {
-  if (moments.size() == 0) return;
-  const Eigen::Map<const Eigen::VectorXf> s(scales.data(), static_cast<Eigen::Index>(scales.size()));
-  const Eigen::VectorXf inverse = s.cwiseInverse();
-  moments = inverse.asDiagonal() * moments * inverse.asDiagonal();
 }
 
 class Calibration {
@@ -252,7 +238,13 @@ class Calibration {
       // Each search sees the model's own weights, so that their order does not matter.
       std::vector<AwqScales> found(sites.size());
       for (size_t i = 0; i < sites.size(); ++i) {
-        if (sites[i]->fold) found[i] = search_scales(*sites[i], statistics[i]);
+        if (!sites[i]->fold) continue;
+        const AwqProblem problem = problem_of(*sites[i], statistics[i]);
+        found[i] = awq_search(problem, options_.threads);
+        if (found[i].ratio > 0.0 && options_.gptq &&
+            !helps_gptq(*sites[i], problem, found[i].scales, statistics[i])) {
+          continue;
+        }
         ratios[i] = found[i].ratio;
       }
       for (size_t i = 0; i < sites.size(); ++i) {
@@ -283,7 +275,7 @@ class Calibration {
     return statistics;
   }
 
-  AwqScales search_scales(const Site& site, const InputStatistics& statistics) const {
+  AwqProblem problem_of(const Site& site, const InputStatistics& statistics) const {
     const WeightFormat& format = weights_[site.weights.front()].format;
     AwqProblem problem;
     problem.encoding = format.encoding;
@@ -304,7 +296,28 @@ class Calibration {
       }
       weights_[site.weights[at]].source->read_rows(row, 1, problem.rows.row(i).data());
     }
-    return awq_search(problem, options_.threads);
+    return problem;
+  }
+
+  GptqOptions gptq_options() const {
+    return {.act_order = options_.act_order, .threads = options_.threads};
+  }
+
+  // Judged on the inputs held out, where there are any.
+  bool helps_gptq(const Site& site, const AwqProblem& problem, const std::vector<float>& scales,
+                  const InputStatistics& statistics) const {
+    const Eigen::MatrixXf& judge =
+        statistics.held_out_second.size() != 0 ? statistics.held_out_second : statistics.second;
+    std::vector<float> by_column, ones(static_cast<size_t>(site.columns), 1.0f);
+    for (const int64_t source : site.fold->sources) {
+      by_column.push_back(scales[static_cast<size_t>(source)]);
+    }
+    const auto loss = [&](const std::vector<float>& factors) {
+      return loss_behind_gptq(problem.encoding, problem.group,
+                              weights_[site.weights.front()].name, problem.rows, factors,
+                              statistics.second, judge, gptq_options());
+    };
+    return loss(by_column) < loss(ones);
   }
 
   void fold(const Site& site, const std::vector<float>& scales, InputStatistics& statistics,
@@ -341,10 +354,7 @@ class Calibration {
              LayerRecord& record) {
     std::optional<GptqFactor> factor;
     if (options_.gptq) {
-      GptqOptions options;
-      options.act_order = options_.act_order;
-      options.threads = options_.threads;
-      factor.emplace(weights_[site.weights.front()].name, statistics.second, options);
+      factor.emplace(weights_[site.weights.front()].name, statistics.second, gptq_options());
     }
     for (const size_t index : site.weights) {
       const QuantWeight& weight = weights_[index];

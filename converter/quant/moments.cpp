@@ -76,4 +76,19 @@ InputStatistics MomentsCollector::finish() {
   return out;
 }
 
+void divide_moments(Eigen::MatrixXf& moments, const std::vector<float>& scales) {
+  if (moments.size() == 0) return;
+  const Eigen::Map<const Eigen::VectorXf> s(scales.data(), static_cast<Eigen::Index>(scales.size()));
+  const Eigen::VectorXf inverse = s.cwiseInverse();
+  moments = inverse.asDiagonal() * moments * inverse.asDiagonal();
+}
+
+// Twice the lower triangle, and the diagonal once.
+double quadratic(const MomentsCollector::Rows& rows, const Eigen::MatrixXf& moments) {
+  const MomentsCollector::Rows product = rows * moments.triangularView<Eigen::Lower>();
+  const Eigen::VectorXd squares = rows.colwise().squaredNorm().transpose().cast<double>();
+  return 2.0 * product.cwiseProduct(rows).cast<double>().sum() -
+         squares.dot(moments.diagonal().cast<double>());
+}
+
 }  // namespace pocket

@@ -45,4 +45,11 @@ class MomentsCollector {
   Magnitudes magnitudes_;
 };
 
+// Of an input that is divided by scales [K].
+void divide_moments(Eigen::MatrixXf& moments, const std::vector<float>& scales);
+
+// Sum of r^T M r over the rows r [n, K] for symmetric moments M [K, K]: the squared error of the
+// output that errors of weights make, per row of the input.
+double quadratic(const MomentsCollector::Rows& rows, const Eigen::MatrixXf& moments);
+
 }  // namespace pocket

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "converter/quant/awq_gptq.h"
 #include "converter/quant/rtn.h"
 #include "runtime/base/error.h"
 #include "test/quant/gaussian.h"
@@ -205,4 +206,45 @@ TEST_CASE("damping is raised until the moments can be factored, and NaN is refus
   Eigen::MatrixXf hopeless = Eigen::MatrixXf::Identity(4, 4);
   hopeless(0, 0) = -100.0f;
   CHECK_THROWS_WITH(GptqFactor("w", hopeless, {}), Catch::Contains("positive definite"));
+}
+
+TEST_CASE("what scales of the columns cost behind GPTQ equals a plain sum over its slow twin") {
+  const int64_t rows = 70, columns = 72, group = 32;  // more rows than a tile, a short last group
+  const std::vector<float> values = gaussian(rows * columns, 5);
+  const Eigen::Map<const AwqProblem::Rows> w(values.data(), rows, columns);
+  const Eigen::MatrixXf seen = moments_of(columns, 300, 6), judge = moments_of(columns, 200, 7);
+  std::vector<float> scales, uneven;
+  for (int64_t k = 0; k < columns; ++k) {
+    scales.push_back(0.5f + 0.25f * float(k % 7));
+    uneven.push_back(k % 2 == 0 ? 1.0f / 64 : 64.0f);  // the other half of a group gets no steps
+  }
+  for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
+    const bool m0e4 = encoding == Encoding::m0e4;
+    const auto loss = [&](const std::vector<float>& factors) {
+      return loss_behind_gptq(encoding, group, "w", w, factors, seen, judge, {.threads = 2});
+    };
+    std::vector scaled(size_t{rows}, std::vector<float>(size_t{columns}));
+    test::SlowMatrix moments = slow(seen);
+    for (size_t k = 0; k < size_t(columns); ++k) {
+      for (size_t row = 0; row < size_t(rows); ++row) {
+        scaled[row][k] = w(Eigen::Index(row), Eigen::Index(k)) * scales[k];
+      }
+      for (size_t j = 0; j < size_t(columns); ++j) {
+        moments[k][j] /= double(scales[k]) * double(scales[j]);
+      }
+    }
+    const test::SlowGptq twin = test::slow_gptq(m0e4, scaled, moments, size_t(group), false);
+    double plain = 0;
+    for (size_t row = 0; row < size_t(rows); ++row) {
+      Eigen::VectorXd lost(columns);
+      for (size_t k = 0; k < size_t(columns); ++k) {
+        const auto& pair = twin.pairs[row][k / size_t(group)];
+        const double decoded = double(test::slow_decode(m0e4, pair, twin.codes[row][k]));
+        lost(Eigen::Index(k)) = (decoded - double(scaled[row][k])) / double(scales[k]);
+      }
+      plain += lost.dot(judge.cast<double>() * lost);
+    }
+    CHECK(loss(scales) == Approx(plain).epsilon(1e-3));
+    CHECK(loss(uneven) > 2 * loss(std::vector<float>(size_t(columns), 1.0f)));
+  }
 }
