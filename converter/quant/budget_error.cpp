@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "converter/quant/layer_run.h"
-#include "converter/quant/moments.h"
+#include "converter/quant/measure_sites.h"
 #include "converter/quant/parallel.h"
 #include "converter/quant/rtn.h"
 
@@ -92,28 +91,13 @@ std::vector<std::vector<double>> candidate_errors(
     LayerRun run(graph, layer_of, windows->windows, threads);
     for (int layer = -1; layer <= layers; ++layer) {
       std::vector<const Site*> own;
-      std::vector<MomentsCollector> collectors;
-      std::vector<ir::ValueId> inputs;
       for (const Site& site : sites) {
-        if (site.layer != layer) continue;
-        own.push_back(&site);
-        collectors.emplace_back(weights[site.weights.front()].name, site.columns);
-        inputs.push_back(site.input);
+        if (site.layer == layer) own.push_back(&site);
       }
-      if (!own.empty()) {
-        run.evaluate(inputs, [&](size_t window, LayerRun::Values values) {
-          for (size_t i = 0; i < own.size(); ++i) {
-            const reference::HostTensor& x = values.at(inputs[i]);
-            const int64_t columns = own[i]->columns;
-            collectors[i].add(
-                Eigen::Map<const Rows>(x.f.data(), x.elements() / columns, columns),
-                window >= first_held_out, threads);
-          }
-        });
-      }
+      const std::vector<InputStatistics> statistics =
+          measure_sites(own, weights, run, first_held_out, threads);
       for (size_t i = 0; i < own.size(); ++i) {
-        const InputStatistics statistics = collectors[i].finish();
-        for (const size_t weight : own[i]->weights) measure(weight, &statistics.second);
+        for (const size_t weight : own[i]->weights) measure(weight, &statistics[i].second);
       }
       if (layer >= 0 && layer < layers) run.advance(layer);
       if (layer >= 0) after_layer(layer + 1, layers + 1);

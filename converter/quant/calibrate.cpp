@@ -11,7 +11,7 @@
 #include "converter/quant/awq_gptq.h"
 #include "converter/quant/encode.h"
 #include "converter/quant/gptq.h"
-#include "converter/quant/moments.h"
+#include "converter/quant/measure_sites.h"
 #include "converter/quant/parallel.h"
 #include "converter/quant/rtn.h"
 #include "converter/quant/w8a8_layer.h"
@@ -232,7 +232,8 @@ class Calibration {
       }
     }
     if (sites.empty()) return;
-    std::vector<InputStatistics> statistics = measure(sites);
+    std::vector<InputStatistics> statistics =
+        measure_sites(sites, weights_, run_, first_held_out_, options_.threads);
     std::vector<double> ratios(sites.size());
     if (options_.awq) {
       // Each search sees the model's own weights, so that their order does not matter.
@@ -252,27 +253,6 @@ class Calibration {
       }
     }
     for (size_t i = 0; i < sites.size(); ++i) round(*sites[i], statistics[i], ratios[i], record);
-  }
-
-  std::vector<InputStatistics> measure(const std::vector<const Site*>& sites) const {
-    std::vector<MomentsCollector> collectors;
-    std::vector<ir::ValueId> inputs;
-    for (const Site* site : sites) {
-      collectors.emplace_back(weights_[site->weights.front()].name, site->columns);
-      inputs.push_back(site->input);
-    }
-    run_.evaluate(inputs, [&](size_t window, LayerRun::Values values) {
-      for (size_t i = 0; i < sites.size(); ++i) {
-        const reference::HostTensor& x = values.at(inputs[i]);
-        const int64_t columns = sites[i]->columns;
-        collectors[i].add(
-            Eigen::Map<const Rows>(x.f.data(), x.elements() / columns, columns),
-            window >= first_held_out_, options_.threads);
-      }
-    });
-    std::vector<InputStatistics> statistics;
-    for (MomentsCollector& collector : collectors) statistics.push_back(collector.finish());
-    return statistics;
   }
 
   AwqProblem problem_of(const Site& site, const InputStatistics& statistics) const {

@@ -75,20 +75,7 @@ void LayerRun::replace(const WeightUse& use, int64_t rows, std::vector<float> va
       "calibrated", ir::TensorData::from_floats(shape, std::move(values)));
   added_.push_back(value);
   node.inputs[use.input] = value;
-  if (!matrix) return;
-  // All parts become one that lies as the program stores it.
-  const auto part = static_cast<ptrdiff_t>(use.input) - 3;
-  const auto parts = static_cast<ptrdiff_t>(use.count);
-  node.inputs.erase(node.inputs.begin() + part + 4, node.inputs.begin() + part + 3 + parts);
-  const auto set = [&](const char* name, auto whole) {
-    auto& list = std::get<std::vector<decltype(whole)>>(node.attributes.at(name));
-    list.erase(list.begin() + part + 1, list.begin() + part + parts);
-    list[static_cast<size_t>(part)] = whole;
-  };
-  set("transposed", int64_t{0});
-  set("first_row", int64_t{0});
-  set("rows", rows);
-  if (node.attributes.contains("factors")) set("factors", 1.0f);
+  if (matrix) join_parts(node, use, rows);
 }
 
 void LayerRun::restore() {

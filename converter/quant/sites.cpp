@@ -232,13 +232,7 @@ std::vector<std::vector<WeightUse>> find_uses(const Graph& graph,
   return Uses(graph, weights).found;
 }
 
-void put_codes(Graph& graph, const WeightUse& use, CodedWeight weight) {
-  const auto rows = static_cast<int64_t>(weight.scales.size());
-  const int64_t columns = static_cast<int64_t>(weight.codes.size()) / rows;
-  Node& node = graph.node(use.node);
-  node.inputs[use.input] = graph.add_constant(
-      "codes", ir::TensorData::from_floats({rows, columns}, std::move(weight.codes)));
-  // All parts become one that lies as the program stores it.
+void join_parts(Node& node, const WeightUse& use, int64_t rows) {
   const auto part = static_cast<ptrdiff_t>(use.input) - 3;
   const auto parts = static_cast<ptrdiff_t>(use.count);
   node.inputs.erase(node.inputs.begin() + part + 4, node.inputs.begin() + part + 3 + parts);
@@ -251,12 +245,22 @@ void put_codes(Graph& graph, const WeightUse& use, CodedWeight weight) {
   set("first_row", int64_t{0});
   set("rows", rows);
   if (node.attributes.contains("factors")) set("factors", 1.0f);
+}
+
+void put_codes(Graph& graph, const WeightUse& use, CodedWeight weight) {
+  const auto rows = static_cast<int64_t>(weight.scales.size());
+  const int64_t columns = static_cast<int64_t>(weight.codes.size()) / rows;
+  Node& node = graph.node(use.node);
+  node.inputs[use.input] = graph.add_constant(
+      "codes", ir::TensorData::from_floats({rows, columns}, std::move(weight.codes)));
+  join_parts(node, use, rows);
   // The scales of a gate lie before those of its up projection.
+  const bool first = use.input == 3;
   std::vector<float> scales;
   if (const auto known = node.attributes.find("code_scales"); known != node.attributes.end()) {
     scales = std::get<std::vector<float>>(known->second);
   }
-  scales.insert(part == 0 ? scales.begin() : scales.end(), weight.scales.begin(),
+  scales.insert(first ? scales.begin() : scales.end(), weight.scales.begin(),
                 weight.scales.end());
   node.attributes["code_scales"] = std::move(scales);
   node.attributes["act_scale"] = weight.act_scale;

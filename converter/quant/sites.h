@@ -30,6 +30,10 @@ struct WeightUse {
 // By weight. Inputs that hold no weight of the program are in none.
 std::vector<std::vector<WeightUse>> find_uses(const ir::Graph&, const std::vector<QuantWeight>&);
 
+// The node's parts of a weight become one of `rows` rows that lies as the program stores it; the caller
+// has put it at use.input.
+void join_parts(ir::Node&, const WeightUse&, int64_t rows);
+
 // The same weight as codes and what they are worth, for the reference executor (pocket_ops.h).
 struct CodedWeight {
   std::vector<float> codes;   // [rows, columns]

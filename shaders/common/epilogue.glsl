@@ -1,5 +1,6 @@
-// What follows the inner product in the w8a8 matrix kernels: bias, activation, residual or gate, and
-// the store. Needs the constants, bindings and push constants that common/w8a8.glsl declares.
+// What follows the inner product in matrix kernels: bias, activation, residual or gate, and the
+// store. Needs the constants, bindings and push constants that common/matmul.glsl and common/w8a8.glsl
+// declare.
 
 // One result of row n, activation row t.
 float finish(float value, float up, uint n, uint t) {
