@@ -22,7 +22,7 @@ from metrics import figures, is_hot, weights_per_iteration
 from spirv import Module
 from spirv_loop import inner_loop
 
-DECODE = re.compile(r"gemv_[a-z0-9]+_sg")
+DECODE = re.compile(r"gemv_[a-z0-9]+(_convert)?_sg")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -37,12 +37,14 @@ def pipelines(build: Path, gpus) -> dict:
 
 
 def add_source_loops(rows: list, modules: dict, known: dict):
-    """To the first row of each encoding's decode kernel that the GPU is given: its inner loop as SPIR-V itself has it.
+    """To the first row of each encoding's decode kernel that the GPU is given, and of the baseline beside it: its inner
+    loop as SPIR-V itself has it.
     `known` keeps the answers from one GPU to the next: spirv-opt takes seconds for one."""
     done = set()
     for row in rows:
         shader, constants = row["shader"], row["constants"]
-        if shader in done or not row["planned"] or not DECODE.fullmatch(shader) or "inner" not in row:
+        decode = DECODE.fullmatch(shader) and (row["planned"] or "_convert" in shader)
+        if shader in done or not decode or "inner" not in row:
             continue
         done.add(shader)
         key = modules[shader].hash, tuple(constants.items())

@@ -11,6 +11,9 @@
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
 // rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
 //
+// CONVERT, with ENCODING_INT4 and SUBGROUP: int4 as it is usually written. Codes are converted to float
+// and lose their zero point one by one, the sum is scaled once a group. A baseline of the kernel lab.
+//
 // A sum in f16 holds at most 16 products and then goes to f32: it is off by at most 16 half steps of
 // f16, 16/2048, of the sum of their magnitudes. Where f16 comes in PAIRED lanes the codes are centred
 // for it: weights of -1/2 to 7/16 in place of 1 to 31/16, whose common part of 3/2 the bias would take
@@ -172,6 +175,7 @@ ACTIVATIONS load_x(uint base, uint k) {
 
 #ifdef HALF
 #define WEIGHTS f16vec4
+#define WEIGHT float16_t
 f16vec4 from_halves(uint a, uint b) { return f16vec4(unpackFloat2x16(a), unpackFloat2x16(b)); }
 f16vec4 values_of(uvec2 a) { return from_halves(a.x, a.y); }
 float sum_of(f16vec4 a) {
@@ -180,13 +184,19 @@ float sum_of(f16vec4 a) {
 }
 #else
 #define WEIGHTS vec4
+#define WEIGHT float
 vec4 from_halves(uint a, uint b) { return vec4(unpackHalf2x16(a), unpackHalf2x16(b)); }
 vec4 values_of(vec4 a) { return a; }
 float sum_of(vec4 a) { return dot(a, vec4(1.0)); }
 #endif
 
 // Weights of the low and the high 16 code bits of a word: columns 0..3 and 4..7 of its eight.
-#if defined(TEXELS)
+#if defined(CONVERT)
+WEIGHTS converted(uvec4 shifted) { return WEIGHTS(ivec4(shifted & 15u)); }
+// Less the zero point of the row `j` of SLOT.
+#define low_codes(w) (converted(uvec4(w, (w) >> 16, (w) >> 4, (w) >> 20)) - group_zero[j])
+#define high_codes(w) (converted(uvec4((w) >> 8, (w) >> 24, (w) >> 12, (w) >> 28)) - group_zero[j])
+#elif defined(TEXELS)
 // The same 1 + q/16 put together as f32, which spares the conversion.
 vec4 low_codes(uint w) {
   return uintBitsToFloat((uvec4(w << 19, w << 3, w << 15, w >> 1) & 0x00780000u) | 0x3F800000u);
@@ -252,10 +262,14 @@ const uint ALL_ROWS = MATRICES * ROWS;  // the second matrix's after the first's
 uint cell_of(uint j, uint t) { return (j / ROWS * TOKENS + t) * ROWS + j % ROWS; }
 float total[ALL_ROWS * TOKENS];
 #ifdef CODES4
-float group_sum[TOKENS];  // activations of the group
-#ifdef HALF
+float group_sum[TOKENS];  // activations of the group; CONVERT: zero
+#ifdef CONVERT
+WEIGHT group_zero[ALL_ROWS];
+#endif
+#if defined(HALF) || defined(CONVERT)
 uint group_pair[ALL_ROWS];
-#else
+#endif
+#ifndef HALF
 float group_total[ALL_ROWS * TOKENS];
 #endif
 #endif
@@ -321,7 +335,7 @@ void load_own(uint round) {
     own[t] = load_x(token_base[t], k);
     if (SPREAD == 4u) own_high[t] = load_x(token_base[t], k + 16u);
   }
-#ifdef CODES4
+#if defined(CODES4) && !defined(CONVERT)
   for (uint t = 0u; t < TOKENS; ++t) {
     float all = sum_of(values_of(own[t]));
     if (SPREAD == 4u) all += sum_of(values_of(own_high[t]));
@@ -351,7 +365,9 @@ vec2 scale_bias(uint word) {
 #else
   const float centre = 0.0;
 #endif
-#ifdef ENCODING_INT4
+#if defined(CONVERT)
+  pair.y = 0.0;
+#elif defined(ENCODING_INT4)
   pair = vec2(16.0 * pair.x, (16.0 * centre - 16.0 - pair.y) * pair.x);
 #else
   pair.y += centre * pair.x;
@@ -401,9 +417,13 @@ void inner_product(uint first_split, uint splits) {
 #endif
   for (uint g = first_split; g < groups; g += splits) {
     for (uint t = 0u; t < TOKENS; ++t) group_sum[t] = 0.0;
-#ifdef HALF
+#if defined(HALF) || defined(CONVERT)
     for (uint j = 0u; j < ALL_ROWS; ++j) group_pair[j] = pair_of(j, g);
-#else
+#endif
+#ifdef CONVERT
+    for (uint j = 0u; j < ALL_ROWS; ++j) group_zero[j] = WEIGHT(unpackHalf2x16(group_pair[j]).y);
+#endif
+#ifndef HALF
     for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) group_total[i] = 0.0;
 #endif
     uint end = min((g + 1u) * group_rounds, rounds);
@@ -412,7 +432,11 @@ void inner_product(uint first_split, uint splits) {
 #ifdef HALF
       for (uint t = 0u; t < TOKENS; ++t) total[cell_of(j, t)] += scale_bias(group_pair[j]).y * group_sum[t];
 #else
+#ifdef CONVERT
+      vec2 pair = scale_bias(group_pair[j]);
+#else
       vec2 pair = scale_bias(pair_of(j, g));
+#endif
       for (uint t = 0u; t < TOKENS; ++t) {
         uint cell = cell_of(j, t);
         total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];
