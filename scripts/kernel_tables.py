@@ -109,8 +109,10 @@ def instructions_of_codes(folder: Path) -> str:
                      "scripts/mobile_shaders/check.py --accept")
         return found
 
-    def cell(row: dict, loop: dict) -> str:
-        return f"{loop['per_weight_with_group']:.2f} ({loop['conversions'] / row['inner']['weights']:g})"
+    def cell(row: dict, prefix: str = "") -> str:
+        loop = row["spirv_inner" if prefix else "inner"]
+        converted = loop[f"{prefix}conversions"] / row["inner"]["weights"]
+        return f"{loop[f'{prefix}per_weight_with_group']:.2f} ({converted:g})"
 
     lines = []
     for form in ("_sg", "_half_sg"):
@@ -123,13 +125,12 @@ def instructions_of_codes(folder: Path) -> str:
                 rows = rows_of(name, shader)
                 if best not in rows:
                     sys.exit(f"{folder / name}.json has no {shader} under {best}; measure and accept it anew")
-                cells.append(cell(rows[best], rows[best]["inner"]))
-                source = source or next((cell(row, row["spirv_inner"]) for row in rows.values()
-                                         if "spirv_inner" in row), "")
+                cells.append(cell(rows[best]))
+                source = source or next((cell(row, "scalar_") for row in rows.values() if "spirv_inner" in row), "")
             lines.append(f"| `{shader}` | " + " | ".join(cells) + f" | {source} |")
     return (f"{gpus['adreno-740']['driver']}, and SPIR-V after spirv-opt: instructions per weight in the inner loop, "
-            "scale and bias (or zero point) of a group of 32 included; in brackets conversions of integers to float per "
-            "weight, where SPIR-V converts four by one operation (`scripts/mobile_shaders`).\n\n"
+            "scale and bias (or zero point) of a group of 32 included, SPIR-V's vectors by their components; in "
+            "brackets conversions of integers to float per weight (`scripts/mobile_shaders`).\n\n"
             f"| kernel | {' | '.join(PHONES.values())} | SPIR-V |\n|---|" + "--:|" * (len(PHONES) + 1) + "\n"
             + "\n".join(lines) + "\n")
 

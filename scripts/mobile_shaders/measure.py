@@ -2,7 +2,8 @@
 """Compiles what the planner asks for on each phone with that phone's compiler and writes the figures.
 
     python3 scripts/mobile_shaders/measure.py [--build build/ci] [--compilers build/mobile-shaders]
-                                              [--out build/mobile-shaders/results] [--gpu NAME]... [--planned] [-j 2]
+                                              [--out build/mobile-shaders/results] [--gpu NAME]... [--planned]
+                                              [--only REGEX] [-j 2]
 
 Needs the compilers (setup.sh) and the built target list_pipelines. Exit code 5 when there are none."""
 
@@ -102,6 +103,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mobile-shaders" / "results")
     parser.add_argument("--gpu", action="append", choices=list(GPUS), help="default: all")
     parser.add_argument("--planned", action="store_true", help="leave out the forms for phones with fewer features")
+    parser.add_argument("--only", type=re.compile, help="shaders whose names match; check.py stores no such results")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     options = parser.parse_args()
     gpus = [GPUS[name] for name in options.gpu or GPUS]
@@ -109,6 +111,8 @@ def main() -> int:
         jobs = pipelines(options.build, gpus)
         if options.planned:
             jobs = {name: [job for job in rows if job["planned"]] for name, rows in jobs.items()}
+        if options.only:
+            jobs = {name: [job for job in rows if options.only.fullmatch(job["shader"])] for name, rows in jobs.items()}
         shaders = {job["shader"] for rows in jobs.values() for job in rows}
         modules = {name: Module(options.build / "shaders" / f"{name}.spv") for name in sorted(shaders)}
         known = {}
@@ -116,6 +120,8 @@ def main() -> int:
             start = time.monotonic()
             result = measure_gpu(gpu, jobs[gpu.name], modules, options.compilers, options.jobs)
             add_source_loops(result["shaders"], modules, known)
+            if options.only:
+                result = {"only": options.only.pattern} | result
             write(options.out / f"{gpu.name}.json", result)
             print(f"{gpu.name}: {len(result['shaders'])} pipelines, {result['device']}, {result['driver']}, "
                   f"{time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -144,6 +144,9 @@ class Program(unittest.TestCase):
         self.assertEqual((done.returncode, stored["shaders"][0]["occupancy"]), (0, 1))
         done, stored = self.run_it(None, results(gemv(spills=1)), "--accept")
         self.assertEqual((done.returncode, stored), (1, None))
+        done, stored = self.run_it(None, results(gemv()) | {"only": "gemv_.*"}, "--accept")
+        self.assertEqual((done.returncode, stored), (3, None))
+        self.assertIn("holds gemv_.* only", done.stderr)
 
 
 if __name__ == "__main__":
