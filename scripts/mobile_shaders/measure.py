@@ -19,7 +19,7 @@ from queue import Queue
 
 from drivers import Cache, Compiler, Unavailable
 from gpus import GPUS
-from metrics import figures, is_hot, weights_per_iteration
+from metrics import NOT_FOR_PHONES, figures, is_hot, weights_per_iteration
 from spirv import Module
 from spirv_loop import inner_loop
 
@@ -109,6 +109,7 @@ def main() -> int:
     gpus = [GPUS[name] for name in options.gpu or GPUS]
     try:
         jobs = pipelines(options.build, gpus)
+        jobs = {name: [job for job in rows if not NOT_FOR_PHONES.match(job["shader"])] for name, rows in jobs.items()}
         if options.planned:
             jobs = {name: [job for job in rows if job["planned"]] for name, rows in jobs.items()}
         if options.only:
