@@ -53,7 +53,7 @@ TEST_CASE("no 4-bit matrix kernel converts an integer to float") {
     CAPTURE(std::string(name));
     REQUIRE(count(name, {kOpConvertSToF, kOpConvertUToF}) == 0);
   }
-  REQUIRE(kernels == 40);
+  REQUIRE(kernels == 52);
   // The scan does see conversions where there are some.
   REQUIRE(count("norm", {kOpConvertSToF, kOpConvertUToF}) > 0);
 }
