@@ -249,7 +249,10 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
     case Kernel::gemm:
     case Kernel::gemv_w8a8:
     case Kernel::gemm_w8a8:
-      if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0) return false;
+      if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0 ||
+          config.tokens > kMostTileTokens) {
+        return false;
+      }
       if (is_gemv(config.kernel) && config.tokens != 1) return false;
       // Each activation costs four loads then: a large tile would compile for minutes.
       if (!shape.aligned && !is_w8a8(config.kernel) && config.rows * config.tokens > 4) {

@@ -59,6 +59,8 @@ struct KernelShape {
   bool half = false;    // products are to be in fp16
 };
 
+inline constexpr uint32_t kMostTileTokens = 64;  // activation rows of a lane
+
 // Attention whose workgroup is one subgroup of 8 or 16 lanes: the _lanes kernels.
 bool one_subgroup(const KernelConfig&);
 

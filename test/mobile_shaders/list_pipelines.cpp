@@ -84,6 +84,11 @@ nlohmann::json pipelines_of(const DeviceLimits& phone) {
       plan_model(phone, test::make_phone_model(shape, encoding),
                  shape.name + " " + encoding_name(encoding), first, pipelines);
     }
+    for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
+      if (!first) continue;
+      plan_model(phone, test::make_phone_model(shape, encoding, 0, 16),
+                 shape.name + " " + encoding_name(encoding) + " group 16", true, pipelines);
+    }
     if (first) {
       plan_model(phone, test::make_phone_model(shape, Encoding::w8a8), shape.name + " w8a8", true,
                  pipelines, true);
