@@ -24,6 +24,7 @@ from spirv import Module
 from spirv_loop import inner_loop
 
 DECODE = re.compile(r"gemv_[a-z0-9]+(_convert)?_sg")
+BASELINE = re.compile(r"_convert_")  # of the kernel lab, beside a planned kernel
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -44,7 +45,7 @@ def add_source_loops(rows: list, modules: dict, known: dict):
     done = set()
     for row in rows:
         shader, constants = row["shader"], row["constants"]
-        decode = DECODE.fullmatch(shader) and (row["planned"] or "_convert" in shader)
+        decode = DECODE.fullmatch(shader) and (row["planned"] or BASELINE.search(shader))
         if shader in done or not decode or "inner" not in row:
             continue
         done.add(shader)
@@ -111,7 +112,8 @@ def main() -> int:
         jobs = pipelines(options.build, gpus)
         jobs = {name: [job for job in rows if not NOT_FOR_PHONES.match(job["shader"])] for name, rows in jobs.items()}
         if options.planned:
-            jobs = {name: [job for job in rows if job["planned"]] for name, rows in jobs.items()}
+            jobs = {name: [job for job in rows if job["planned"] or BASELINE.search(job["shader"])]
+                    for name, rows in jobs.items()}
         if options.only:
             jobs = {name: [job for job in rows if options.only.fullmatch(job["shader"])] for name, rows in jobs.items()}
         shaders = {job["shader"] for rows in jobs.values() for job in rows}
