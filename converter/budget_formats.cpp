@@ -13,7 +13,7 @@
 namespace pocket {
 namespace {
 
-constexpr int64_t kGroups[] = {32, 64, 128};
+constexpr int64_t kGroups[] = {16, 32, 64, 128};
 
 // Formats of one weight; the others of its unit, if any, have equal columns and the same ones.
 std::vector<WeightFormat> candidates_of(const ConvertOptions& options, const LoweredWeight& weight,
