@@ -238,6 +238,16 @@ TEST_CASE("a budget of bits: chosen with and without a text, kept, verified and 
       CHECK(weights >= 6);
     }
   }
+  // Below the 6 bits of groups of 16 these are no candidates.
+  const auto small = llmconvert({test::model_folder("folktale-2m"), "-o", path, "--target-bits", "5",
+                                 "--report", report_path, "--quiet"});
+  INFO(small.err);
+  REQUIRE(small.exit_code == 0);
+  const auto report = nlohmann::json::parse(test::read_file(report_path));
+  REQUIRE(report.at("budget").at("choices").size() > 10);
+  for (const auto& choice : report.at("budget").at("choices")) {
+    CHECK(choice.at("candidates").front().at("group") == 32);
+  }
 }
 
 TEST_CASE("w8a8 converts, is verified, measured and reported; its scales and outliers are stored") {
