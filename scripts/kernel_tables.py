@@ -24,6 +24,7 @@ from pathlib import Path
 GEMV_SHAPES = [(5632, 2048), (32000, 2048)]
 GEMM_TOKENS = [64, 256, 512]
 ENCODINGS = ["f16", "w8a8", "int4", "m0e4"]
+FIRST = ["--lanes", "16", "--tile-rows", "4", "--subgroup"]  # the row of the first kernels
 CODES = {"m0e4": "gemv_m0e4", "int4": "gemv_int4", "int4-convert": "gemv_int4_convert"}
 PHONES = {"adreno-740": "Adreno 740", "adreno-750": "Adreno 750", "mali-g610": "Mali G610", "mali-g720": "Mali G720"}
 
@@ -45,7 +46,7 @@ def lab(build: Path, rows: int, columns: int, tokens: list[int], *more: str, enc
 def matrix(build: Path) -> tuple[str, dict]:
     documents, gemv, gemm = {}, [], []
     for rows, columns in GEMV_SHAPES:
-        document = documents[f"gemv {rows} x {columns}"] = lab(build, rows, columns, [1], "--all", "-r", "9")
+        document = documents[f"gemv {rows} x {columns}"] = lab(build, rows, columns, [1], "--all", "-r", "9", *FIRST)
         peak = document["peaks"]["read_bytes_per_second"]
         for run in document["runs"]:
             timed = [r for r in run["results"] if "wall_seconds" in r]

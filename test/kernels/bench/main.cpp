@@ -2,12 +2,13 @@
 //
 //   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 1,64,512            what the table chooses
 //   pocket_kernel_lab --rows 5632 --columns 2048 --tokens 64 --all            every row of the table
-//   pocket_kernel_lab ... --lanes 8 --tile-rows 4 --tile-tokens 8 --texels    this one
+//   pocket_kernel_lab ... --lanes 8 --tile-rows 4 --tile-tokens 8 --texels    this one, or with --all this one too
 //   pocket_kernel_lab ... --peaks             with shares of the measured bandwidth and fp32 peak
 //   pocket_kernel_lab --encoding m0e4,int4,int4-convert --interleave          one round of each in turn
 //   pocket_kernel_lab --kernel attention --heads 32 --kv-heads 4 --context 512,4096 --tokens 1,64 --sweep
 //   pocket_kernel_lab --kernel norm --columns 2048 --tokens 1,64 --sweep
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -85,14 +86,19 @@ void add_options(CLI::App& app, Options& o) {
 
 std::vector<KernelConfig> configs_for(const Options& o, const Work& work,
                                       const DeviceLimits& limits) {
-  if (o.all || o.sweep) return candidates(work, limits, o.sweep);
-  if (o.config.lanes == 0) return {chosen(work, limits)};
+  std::vector<KernelConfig> rows;
+  if (o.all || o.sweep) rows = candidates(work, limits, o.sweep);
+  if (o.config.lanes == 0) return rows.empty() ? std::vector{chosen(work, limits)} : rows;
   KernelConfig config = o.config;
   config.kernel = kernel_of(work);
   config.subgroup = config.subgroup || config.texels;
   if (work.subject == Subject::matrix && work.tokens == 1) config.tokens = 1;
   config.origin = "command line";
-  return {config};
+  const bool known = std::any_of(rows.begin(), rows.end(), [&](const KernelConfig& row) {
+    return same_numbers(row, config);
+  });
+  if (!known) rows.push_back(config);
+  return rows;
 }
 
 // Before and after the kernels, so that a slow spell of the machine does not flatter the shares.
