@@ -176,8 +176,9 @@ def differences(rows: list[dict], key: str) -> dict[str, quant_interval.Pair]:
 def verdicts(page: Page, rows: list[dict]) -> list[str]:
     """What the intervals say of the rows; the claims of README stand on these sentences."""
     if page is W8A8:
-        asked = [("Per channel against per tensor", "kl_minus_tensor", rows, "more"),
-                 ("Outliers added against cut off", "kl_minus_cut", rows, "more")]
+        outliers = [row for row in rows if row["inputs_with_outliers"]]
+        asked = [("Scales per channel against per tensor", "kl_minus_tensor", rows, "more"),
+                 ("Outliers added against cut off, where there are any", "kl_minus_cut", outliers, "more")]
     else:
         gptq = [row for row in rows if "gptq" in row["method"]]
         default_bytes = {row["model"]: row["file_bytes"] for row in rows
