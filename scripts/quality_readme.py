@@ -3,8 +3,8 @@
 
     python3 scripts/quality_readme.py
 
-The pages are made by scripts/quant_table.py, any_precision_table.py and public_comparison.py; their sentences are
-counted from their rows and taken over as they are.
+The pages are made by scripts/quant_table.py and public_comparison.py; their sentences are counted from their rows and
+taken over as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ PAGES = ROOT / "bench_results" / "quality"
 BEGIN, END = "<!-- quality -->\n", "<!-- /quality -->"
 METHODS = ("plain", "rtn", "awq", "gptq", "awq+gptq")
 W8A8 = ("per-tensor@64", "per-channel@64", "per-tensor@1", "per-tensor@1+shadow")
-WIDTHS = (4, 3, 2)
 GROUP = 32
 
 
@@ -60,22 +59,15 @@ def methods() -> str:
             "the intervals):\n\n" + table(columns, lines) + listed(document["verdicts"]))
 
 
-def other_formats() -> str:
-    w8a8, widths = page("w8a8"), page("any-precision")
-    rows, read = by(w8a8["rows"], "model", "method"), by(widths["rows"], "model", "matrices", "width")
-    models = list(dict.fromkeys(row["model"] for row in w8a8["rows"]))
+def w8a8() -> str:
+    document = page("w8a8")
+    rows = by(document["rows"], "model", "method")
+    models = list(dict.fromkeys(row["model"] for row in document["rows"]))
     lines = [[f"`{model}`", *(f"{rows[model, method]['kl']:.4f}" for method in W8A8)] for model in models]
-    out = ("The same of `w8a8` ([w8a8.md](bench_results/quality/w8a8.md)):\n\n"
-           + table(["model", "per tensor", "per channel", "per tensor, threshold 1: cut off", "added"], lines)
-           + listed(w8a8["verdicts"]))
-    kinds = ("any, calibrated", "nested m0e4")
-    lines = [[f"`{model}`, {kind}", *(f"{read[model, kind, width]['bits']:.2f}: "
-                                       f"{read[model, kind, width]['perplexity']:.2f}" for width in WIDTHS)]
-             for model in models for kind in kinds]
-    out += ("Bits read of a weight and perplexity of one `any` file at each of its widths, and of `m0e4` codes cut\n"
-            "short with refitted pairs, the cheap alternative, which the runtime has not\n"
-            "([any-precision.md](bench_results/quality/any-precision.md)):\n\n")
-    return out + table(["model, matrices", *(f"{width} bits" for width in WIDTHS)], lines) + listed(widths["verdicts"])
+    return ("The same of `w8a8`, whole ranges, and at a clip threshold of 1, where every input has outliers\n"
+            "([w8a8.md](bench_results/quality/w8a8.md)):\n\n"
+            + table(["model", "per tensor", "per channel", "per tensor, 1: cut off", "per tensor, 1: added"], lines)
+            + listed(document["verdicts"]))
 
 
 def public() -> str:
@@ -91,7 +83,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     head, rest = text.split(BEGIN)
-    said = methods() + other_formats() + public()
+    said = methods() + w8a8() + public()
     readme.write_text(head + BEGIN + said.rstrip("\n") + "\n" + END + rest.split(END, 1)[1])
     print(said, end="")
 
