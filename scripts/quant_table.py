@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""The quality table of the quantisers: weights x method x group size on held-out tokens.
+"""The quality tables of the quantisers: weights x method x group size on held-out tokens, and W8A8.
 
     python3 scripts/quant_table.py LLMCONVERT TOKENS_DIR OUT_DIR MODEL_FOLDER ... [--weights m0e4,int4]
-        [--groups 32,64,128] [--methods plain,rtn,awq,gptq,awq+gptq] [--w8a8 64,1] [--table bench_results/quality/NAME]
+        [--groups 16,32,64,128] [--methods plain,rtn,awq,gptq,awq+gptq] [--table bench_results/quality/methods]
+    python3 scripts/quant_table.py LLMCONVERT TOKENS_DIR OUT_DIR MODEL_FOLDER ... --w8a8 64,1
+        [--table bench_results/quality/w8a8]
 
 TOKENS_DIR holds MODEL.calibration.json and MODEL.heldout.json (scripts/quant_tokens.py). For every row the model is
 converted with `llmconvert --held-out --report`, which compares the file's weights with the model's own in floats.
 OUT_DIR keeps the report of each row: an interrupted table goes on where it ended, and one that is asked for again is
-only printed. --table writes NAME.md and NAME.json.
+only printed. --table writes NAME.md and NAME.json; the sentences under a table are counted from its rows.
 
---w8a8 adds rows of that encoding, one for each clip threshold, scales per tensor and per channel, and outliers cut off
-or added as a shadow: method `per-tensor@64`, `per-tensor@64+shadow` and so on. --weights "" leaves the other rows out.
+--w8a8 makes the table of that encoding instead: rows for each clip threshold, scales per tensor and per channel, and
+outliers cut off or added as a shadow (method `per-tensor@64`, `per-tensor@64+shadow` and so on).
 
 Methods are those of llmconvert; `plain` is round-to-nearest without the clip search, and a method that ends in
-`+order` is run with --act-order. Differences of the KL divergence per token are paired, with their 95 %
-interval. Tokens of one window are not independent, so the interval is that of a mean over windows.
+`+order` is run with --act-order.
 """
 
 from __future__ import annotations
@@ -26,21 +27,45 @@ import json
 import math
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
-COLUMNS = ("model", "group", "weights", "method", "bits per weight", "file bytes", "perplexity", "KL to float", "top-1",
-           "KL - rtn", "KL - default")
-HEAD = """# What the quantisers keep
+import quant_interval
 
-    python scripts/quant_tokens.py ../shared/data TOKENS_DIR      # environment: scripts/requirements-export-a.txt
-    python3 scripts/quant_table.py build/release/llmconvert TOKENS_DIR OUT_DIR MODEL_FOLDER ... --table HERE
-
-Perplexity, KL divergence from the model's own weights and top-1 agreement per held-out token, in floats. `plain` is
-round-to-nearest over the whole range of a group, `rtn` the same with the clip search. Differences of KL are paired,
-with their 95 % interval; below zero is better. Bits per weight count all: codes, scales, padding, and norms in f32.
-
-"""
+Key = tuple[int, str, str]  # group, weights, method
 NUMBERS = ("bits", "file_bytes", "tokens", "model_perplexity", "perplexity", "kl", "top1")
 DEFAULT = ("m0e4", "awq+gptq")  # of llmconvert with a text, at any group size
+DEFAULT_GROUP = 32
+
+
+class Page(NamedTuple):
+    head: str
+    differences: dict[str, str]  # title of a column: key of a summary
+    foot: str
+
+
+def head(title: str, options: str, text: str) -> str:
+    return f"""# {title}
+
+    ENV/bin/python scripts/quant_tokens.py ../shared/data TOKENS_DIR
+    python3 scripts/quant_table.py LLMCONVERT TOKENS_DIR OUT_DIR MODEL_FOLDER ... {options} --table HERE
+
+ENV is that of `scripts/requirements-export-a.txt`. Perplexity, KL divergence from the model's own weights and top-1
+agreement per held-out token, in floats. Intervals are of 95 %; differences of KL are paired, below zero is better.
+{text}
+"""
+
+
+METHODS = Page(head("What the quantisers keep", "--groups 16,32,64,128", """\
+`plain` is round-to-nearest over the whole range of a group, `rtn` the same with the clip search. Bits per weight count
+all: codes, scales, padding, and norms in f32.
+"""), {"KL - rtn": "kl_minus_rtn", "KL - default": "kl_minus_default"}, """
+Most matrices of `folktale-2m` have 192 columns, which groups of 128 pad to 256: its file grows.
+""")
+W8A8 = Page(head("W8A8", "--w8a8 64,1", """\
+A method is the scales of the weights @ the clip threshold. The largest magnitude of an input over its 99.9th
+percentile, where it reaches the threshold, makes its tail outliers (the column counts inputs): they are cut off, or
+with `+shadow` added in floats. Without outliers a scale spans the whole range of the calibration text.
+"""), {"KL - per-tensor": "kl_minus_tensor", "KL - cut off": "kl_minus_cut"}, "")
 
 
 def options_of(method: str) -> list[str]:
@@ -75,80 +100,99 @@ class Model:
             path.unlink()
         return json.loads(kept.read_text())
 
-    def rows(self) -> dict[tuple[int, str, str], dict]:
+    def rows(self) -> dict[Key, dict]:
         found = {}
         for group, weights, method in self.args.wanted:
             report = self.report(weights, method, group)
             count = sum(math.prod(weight["shape"]) for weight in report["weights"])
             row = report["quality"] | {"bits": 8 * report["file"]["weight_bytes"] / count,
                                        "file_bytes": report["file"]["bytes"]}
+            if weights == "w8a8":
+                inputs = [one["quantisation"]["activation"] for one in report["weights"] if one["quantisation"]]
+                row["inputs"] = sum(one is not None for one in inputs)
+                row["inputs_with_outliers"] = sum(bool(one and one["outlier"]) for one in inputs)
             found[group, weights, method] = row
             print(f"{self.name} {group} {weights} {method}: KL {row['kl']:.5f}", flush=True)
         return found
 
 
-def wanted_rows(args: argparse.Namespace) -> list[tuple[int, str, str]]:
-    """Group, weights and method of each row; w8a8 has no groups."""
-    grouped = itertools.product(map(int, args.groups.split(",")), filter(None, args.weights.split(",")),
-                                args.methods.split(","))
-    w8a8 = itertools.product(filter(None, args.w8a8.split(",")), ("per-tensor", "per-channel"), ("", "+shadow"))
-    return [*grouped, *((0, "w8a8", f"{scales}@{threshold}{outliers}") for threshold, scales, outliers in w8a8)]
+def wanted_rows(args: argparse.Namespace) -> list[Key]:
+    if args.w8a8:  # it has no groups
+        return [(0, "w8a8", f"{scales}@{threshold}{outliers}") for threshold, scales, outliers in itertools.product(
+            args.w8a8.split(","), ("per-tensor", "per-channel"), ("", "+shadow"))]
+    return list(itertools.product(map(int, args.groups.split(",")), args.weights.split(","), args.methods.split(",")))
 
 
-def paired(row: dict, base: dict) -> list[float]:
-    """Mean difference of the KL divergence per token and half its 95 % interval, windows being the sample."""
-    counts = row["window_tokens"]
-    assert counts == base["window_tokens"], "two rows were measured on different windows"
-    sums = [(a - b) * count for a, b, count in zip(row["window_kl"], base["window_kl"], counts, strict=True)]
-    tokens, windows = sum(counts), len(counts)
-    mean = sum(sums) / tokens
-    spread = sum((difference - mean * count) ** 2 for difference, count in zip(sums, counts))
-    return [mean, 1.96 * math.sqrt(spread * windows / (windows - 1)) / tokens]
+def bases(key: Key) -> dict[str, Key]:
+    """What a row is compared with, where the table has it."""
+    group, weights, method = key
+    if weights == "w8a8":
+        return {"kl_minus_tensor": (group, weights, method.replace("per-channel", "per-tensor")),
+                "kl_minus_cut": (group, weights, method.removesuffix("+shadow"))}
+    found = {"kl_minus_rtn": (group, weights, "rtn"), "kl_minus_default": (group, *DEFAULT),
+             "kl_minus_default_32": (DEFAULT_GROUP, *DEFAULT)}
+    if method == "awq":
+        found["kl_minus_plain"] = (group, weights, "plain")
+    if method == "awq+gptq":
+        found["kl_minus_gptq"] = (group, weights, "gptq")
+    if weights == "m0e4":
+        found["kl_minus_int4"] = (group, "int4", method)
+    return found
 
 
-def summary(name: str, rows: dict[tuple[int, str, str], dict]) -> list[dict]:
+def summary(name: str, rows: dict[Key, dict]) -> list[dict]:
     out = []
-    for (group, weights, method), row in rows.items():
-        one = {"model": name, "group": group, "weights": weights, "method": method}
-        one |= {key: row[key] for key in NUMBERS}
-        for key, base in (("kl_minus_rtn", (group, weights, "rtn")), ("kl_minus_default", (group, *DEFAULT))):
-            if base in rows and base != (group, weights, method):
-                one[key] = paired(row, rows[base])
-        if method.endswith("+shadow"):
-            one["kl_minus_cut"] = paired(row, rows[group, weights, method.removesuffix("+shadow")])
+    for key, row in rows.items():
+        one = dict(zip(("model", "group", "weights", "method"), (name, *key)))
+        one |= {number: row[number] for number in (*NUMBERS, "inputs", "inputs_with_outliers") if number in row}
+        one["kl_interval"] = quant_interval.kl(row)[1]
+        for what, base in bases(key).items():
+            if base in rows and base != key:
+                one[what] = quant_interval.paired(row, rows[base])
         out.append(one)
     return out
 
 
-def line(row: dict) -> str:
-    def difference(key: str) -> str:
-        return "{:+.5f} ± {:.5f}".format(*row[key]) if key in row else ""
-
-    cells = (f"`{row['model']}`", row["group"] or "", f"`{row['weights']}`", row["method"], f"{row['bits']:.2f}",
-             row["file_bytes"], f"{row['perplexity']:.3f}", f"{row['kl']:.5f}", f"{100 * row['top1']:.1f} %",
-             difference("kl_minus_rtn"), difference("kl_minus_default"))
-    return "| " + " | ".join(map(str, cells)) + " |\n"
-
-
-def verdicts(rows: list[dict]) -> list[str]:
-    """What the intervals say: a row is better than another where its difference lies wholly below zero."""
-    out, shadows = [], []
+def table_of(page: Page, rows: list[dict]) -> str:
+    w8a8 = page is W8A8
+    columns = ("model", "outliers" if w8a8 else "group", "weights", "method", "bits per weight", "file bytes",
+               "perplexity", "KL to float", "top-1", *page.differences)
+    out = "| " + " | ".join(columns) + " |\n|---|--:|---|---|" + "--:|" * (len(columns) - 4) + "\n"
     for row in rows:
-        what = f"{row['model']}, group {row['group']}, {row['weights']}"
-        if "gptq" in row["method"] and "kl_minus_rtn" in row:
-            mean, half = row["kl_minus_rtn"]
-            if mean + half >= 0:
-                out.append(f"{what}: {row['method']} does not beat rtn ({mean:+.5f} ± {half:.5f})")
-        if "kl_minus_cut" in row:
-            mean, half = row["kl_minus_cut"]
-            shadows.append(f"{row['model']}, w8a8 {row['method']}: KL {mean:+.5f} ± {half:.5f} to outliers cut off")
-        if "kl_minus_default" in row:
-            mean, half = row["kl_minus_default"]
-            if mean + half < 0:
-                out.append(f"{what}: {row['method']} beats the default {' '.join(DEFAULT)} ({mean:+.5f} ± {half:.5f})")
-    if not out and any("kl_minus_rtn" in row for row in rows):
-        out.append("GPTQ and AWQ+GPTQ beat rtn on every row, and no row of its size beats the default.")
-    return out + shadows
+        place = f"{row['inputs_with_outliers']} of {row['inputs']}" if w8a8 else row["group"]
+        cells = (f"`{row['model']}`", place, f"`{row['weights']}`", row["method"], f"{row['bits']:.2f}",
+                 row["file_bytes"], f"{row['perplexity']:.3f}", f"{row['kl']:.5f} ± {row['kl_interval']:.5f}",
+                 f"{100 * row['top1']:.1f} %",
+                 *(quant_interval.signed(row.get(key)) for key in page.differences.values()))
+        out += "| " + " | ".join(map(str, cells)) + " |\n"
+    return out
+
+
+def differences(rows: list[dict], key: str) -> dict[str, quant_interval.Pair]:
+    return {f"{row['model']} {row['group'] or ''} {row['weights']} {row['method']}".replace("  ", " "): row[key]
+            for row in rows if key in row}
+
+
+def verdicts(page: Page, rows: list[dict]) -> list[str]:
+    """What the intervals say of the rows; the claims of README stand on these sentences."""
+    if page is W8A8:
+        outliers = [row for row in rows if row["inputs_with_outliers"]]
+        asked = [("Scales per channel against per tensor", "kl_minus_tensor", rows, "more"),
+                 ("Outliers added against cut off, where there are any", "kl_minus_cut", outliers, "more")]
+    else:
+        gptq = [row for row in rows if "gptq" in row["method"]]
+        default_bytes = {row["model"]: row["file_bytes"] for row in rows
+                         if (row["group"], row["weights"], row["method"]) == (DEFAULT_GROUP, *DEFAULT)}
+        small = [row for row in rows if row["file_bytes"] <= default_bytes.get(row["model"], 0)]
+        asked = [("`gptq` and `awq+gptq` against `rtn`", "kl_minus_rtn", gptq, "more"),
+                 ("`awq` against `plain`", "kl_minus_plain", rows, "more"),
+                 ("`awq+gptq` against `gptq`", "kl_minus_gptq", rows, "more"),
+                 ("`m0e4` against `int4`, same group and method", "kl_minus_int4", rows, "more"),
+                 ("Every row against the default of its group, `m0e4 awq+gptq`", "kl_minus_default", rows, "less"),
+                 (f"Rows of at most as many bytes against the default at group {DEFAULT_GROUP}",
+                  "kl_minus_default_32", small, "less")]
+    found = [(what, differences(some, key), against) for what, key, some, against in asked]
+    return [quant_interval.verdict(what, pairs, against) for what, pairs, against in found if pairs]
 
 
 def main() -> None:
@@ -158,25 +202,26 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--weights", default="m0e4,int4")
-    parser.add_argument("--groups", default="32,64,128")
+    parser.add_argument("--groups", default="16,32,64,128")
     parser.add_argument("--methods", default="plain,rtn,awq,gptq,awq+gptq")
     parser.add_argument("--w8a8", default="")
     parser.add_argument("--table", type=Path)
     args = parser.parse_args()
-    args.wanted = wanted_rows(args)
+    args.wanted, page = wanted_rows(args), W8A8 if args.w8a8 else METHODS
     args.out.mkdir(parents=True, exist_ok=True)
     rows, texts = [], {}
     for folder in args.models:
         model = Model(folder.resolve(), args)
         rows += summary(model.name, model.rows())
         texts[model.name] = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in model.tokens.items()}
-    said = verdicts(rows)
-    table = "| " + " | ".join(COLUMNS) + " |\n" + "|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|\n"
-    table += "".join(map(line, rows)) + "\n" + "".join(f"- {sentence}\n" for sentence in said)
+    said = verdicts(page, rows)
+    tokens = ", ".join(f"`{name}` {next(row['tokens'] for row in rows if row['model'] == name)}" for name in texts)
+    table = f"Held-out tokens: {tokens}.\n\n" + table_of(page, rows)
+    table += "\n" + "".join(f"- {sentence}\n" for sentence in said) + page.foot
     print(table, end="")
     if args.table:
         args.table.parent.mkdir(parents=True, exist_ok=True)
-        args.table.with_suffix(".md").write_text(HEAD + table)
+        args.table.with_suffix(".md").write_text(page.head + table)
         document = {"schema": "pocketformer.quality", "version": 1, "token_files_sha256": texts, "rows": rows,
                     "verdicts": said}
         args.table.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")

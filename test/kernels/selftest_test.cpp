@@ -22,13 +22,20 @@ SelftestResult run(const TinyOptions& model, const SelftestOptions& options) {
 }  // namespace
 
 TEST_CASE("the self-test passes on whole models of both styles") {
+  struct Format {
+    Encoding encoding;
+    int64_t group = 32;
+  };
+  constexpr Format kFormats[] = {{Encoding::f16}, {Encoding::m0e4}, {Encoding::m0e4, 16},
+                                 {Encoding::int4, 16}, {Encoding::any}, {Encoding::w8a8}};
   for (const TinyStyle style : {TinyStyle::llama, TinyStyle::gpt2}) {
-    for (const Encoding encoding : {Encoding::f16, Encoding::m0e4, Encoding::any, Encoding::w8a8}) {
+    for (const auto [encoding, group] : kFormats) {
       TinyOptions model;
       model.style = style;
       model.encoding = encoding;
+      model.group = group;
       const SelftestResult result = run(model, {.repetitions = 2});
-      CAPTURE(encoding_name(encoding), result.failure());
+      CAPTURE(encoding_name(encoding), group, result.failure());
       REQUIRE(result.passed());
       REQUIRE(result.failure().empty());
       REQUIRE(result.entries.size() >= 12);
@@ -38,8 +45,8 @@ TEST_CASE("the self-test passes on whole models of both styles") {
         REQUIRE_FALSE(entry.config.empty());
         // In front of an 8-bit kernel may stand what makes the codes of its input.
         const auto used = [&](const char* kernel) {
-          return entry.kernel.find(kernel + std::string(encoding_name(encoding))) !=
-                 std::string::npos;
+          return entry.kernel.find(kernel + std::string(encoding_name(encoding)) +
+                                   (group == 16 ? "_g16" : "")) != std::string::npos;
         };
         gemv |= used("gemv_");
         gemm |= used("gemm_");
