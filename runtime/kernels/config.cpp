@@ -27,6 +27,8 @@ constexpr const char* kMaliSweep =
     "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_sg --tokens 1,2,3,4";
 constexpr const char* kMaliHalf =
     "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_half_sg --tokens 2,3,4";
+constexpr const char* kMaliSweep16 =
+    "scripts/mobile_shaders/sweep.py mali-g52 gemm_m0e4_g16_sg --tokens 1,2,3";
 constexpr const char* kMaliAttention =
     "scripts/mobile_shaders/sweep.py mali-g610 attention_decode";
 constexpr const char* kSweep8 = "pocket_kernel_lab --encoding w8a8 --all --rows 5632 --columns 2048";
@@ -38,7 +40,7 @@ constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
 // Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin,
-// texels, gated, half.
+// texels, gated, half, group16.
 constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
@@ -64,6 +66,7 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kSweepBuffers},
     // The next larger tile spills in the compilers of these phones.
     {Kernel::gemm, "adreno", 64, 2, 4, 1, true, 0, 0, kAdrenoSweep},
+    {Kernel::gemm, "mali-g52", 64, 2, 2, 1, true, 0, 0, kMaliSweep16, false, false, false, true},
     {Kernel::gemm, "mali", 64, 2, 2, 1, true, 0, 0, kMaliHalf, false, true, true},
     {Kernel::gemm, "mali", 64, 2, 1, 1, true, 0, 0, kMaliSweep, false, true},
     {Kernel::gemm, "mali", 64, 2, 4, 1, true, 0, 0, kMaliHalf, false, false, true},
@@ -323,6 +326,7 @@ const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
       if (named && !contains(limits.name, config.device)) continue;
       if (shape.rows < config.min_rows || shape.tokens < config.min_tokens) continue;
       if ((config.gated && !shape.gated) || (config.half && !shape.half)) continue;
+      if (config.group16 && !shape.group16) continue;
       if (valid(config, limits, shape)) return config;
     }
   }

@@ -116,7 +116,8 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                              .gated = gated,
                              .aligned = format.columns % 4 == 0,
                              .texels = fits_texels(context, m, weights),
-                             .half = products_in_half(context, format)};
+                             .half = products_in_half(context, format),
+                             .group16 = format.four_bit() && format.group == kHalfUnit};
   const std::string what = std::string(encoding_name(format.encoding)) + " " +
                            std::to_string(range.rows) + " x " + std::to_string(format.columns);
   if (context.forced != nullptr) require_valid(context, {kernel, shape, what});
