@@ -19,7 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ["tiny-qwen2", "tiny-gpt2"]
-FORMATS = ["f16", "int4", "m0e4", "any", "w8a8"]
+FORMATS = {"f16": [], "int4": [], "int4-g16": ["--group-size", "16"], "m0e4": [], "m0e4-g16": ["--group-size", "16"],
+           "any": [], "w8a8": []}  # what follows --weights and the name up to its dash
 LIMITS = ["", "no-subgroups", "smallest", "no-texels"]
 
 
@@ -38,10 +39,10 @@ def main() -> int:
         no_texels = Path(folder) / "no-texels.json"
         no_texels.write_text(json.dumps({"schema": "pocketformer-device-limits", "version": 1, "max_texels": 0}))
         for model in MODELS:
-            for weights in FORMATS:
+            for weights, more in FORMATS.items():
                 packed = Path(folder) / f"{model}-{weights}.pocket"
-                command = [options.build / "llmconvert", ROOT / "models" / model, "-o", packed, "--weights", weights,
-                           "--quiet"]
+                command = [options.build / "llmconvert", ROOT / "models" / model, "-o", packed, "--weights",
+                           weights.split("-")[0], "--quiet", *more]
                 if weights == "w8a8":  # the scale of an input is measured; which tokens it saw does not matter here
                     tokens = Path(folder) / "tokens.json"
                     tokens.write_text(json.dumps([list(range(first, first + 32)) for first in (4, 36)]))

@@ -7,6 +7,7 @@ namespace pocket {
 std::string ConfigRequest::key() const {
   std::string text = kernel_name(kernel);
   if (!what.empty()) text += " " + what;
+  if (shape.group16) text += " in groups of 16";  // kernels of their own
   if (shape.gated) text += " gated";
   return text + ", " + std::to_string(shape.tokens) + (shape.tokens == 1 ? " token" : " tokens");
 }

@@ -85,6 +85,9 @@ TEST_CASE("a tuned row is planned where it is valid, and nowhere else") {
   const Dispatch planned = plan_operator(context, op).at(0);
   CHECK(planned.config.find(kTunedOrigin) != std::string::npos);
   CHECK(planned.specialization[0] == other.lanes * other.splits);
+  ConfigRequest finer = requests[0];  // other kernels, though of the same size
+  finer.shape.group16 = true;
+  CHECK(tuned.find(finer.key()) == nullptr);
   context.limits.max_invocations = other.lanes * other.splits - 1;
   CHECK(plan_operator(context, op).at(0).config.find(kTunedOrigin) == std::string::npos);
 }
