@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The self-test many times over every shader variant that small models, formats and lowered limits bring into use.
 
-    python3 scripts/selftest_repeat.py [--build build/ci] [-r 200] [--width 256] [-o OUT.md]
+    python3 scripts/selftest_repeat.py [--build build/ci] [-r 200] [--formats f16,int4,...] [--width 256]
+        [-o OUT.md]
 
 Every model of MODELS is converted to every weight format and tested with each set of limits in fp32 and fp16 sums; each
 kernel is compared with the host reference on new inputs in every repetition. Ends with 4 where one result is wrong.
@@ -28,9 +29,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "ci")
     parser.add_argument("-r", "--repetitions", type=int, default=200)
+    parser.add_argument("--formats", default=",".join(FORMATS), help="of the weights, some of " + ", ".join(FORMATS))
     parser.add_argument("--width", type=int, default=256, help="bits of the software device's vectors")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
+    unknown = set(options.formats.split(",")) - set(FORMATS)
+    if unknown:
+        parser.error(f"--formats has {', '.join(sorted(unknown))}; it takes some of {', '.join(FORMATS)}.")
     environment = dict(os.environ, LP_NATIVE_VECTOR_WIDTH=str(options.width))
     kernels: dict[str, list[float]] = {}  # runs, wrong entries, worst share of the tolerance
     device = ""
@@ -39,10 +44,10 @@ def main() -> int:
         no_texels = Path(folder) / "no-texels.json"
         no_texels.write_text(json.dumps({"schema": "pocketformer-device-limits", "version": 1, "max_texels": 0}))
         for model in MODELS:
-            for weights, more in FORMATS.items():
+            for weights in options.formats.split(","):
                 packed = Path(folder) / f"{model}-{weights}.pocket"
                 command = [options.build / "llmconvert", ROOT / "models" / model, "-o", packed, "--weights",
-                           weights.split("-")[0], "--quiet", *more]
+                           weights.split("-")[0], "--quiet", *FORMATS[weights]]
                 if weights == "w8a8":  # the scale of an input is measured; which tokens it saw does not matter here
                     tokens = Path(folder) / "tokens.json"
                     tokens.write_text(json.dumps([list(range(first, first + 32)) for first in (4, 36)]))
