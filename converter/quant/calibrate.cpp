@@ -22,7 +22,7 @@ constexpr int64_t kSearchRows = 512;  // of a site's linears that the search for
 // Everything that decides the result: an interrupted run is resumed only by its equal.
 uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
                 const CalibrationWindows& windows, const CalibrationOptions& options) {
-  std::string text = "calibration 2\n" + graph.to_text();
+  std::string text = "calibration 3\n" + graph.to_text();
   text += std::to_string(options.awq) + std::to_string(options.gptq) +
           std::to_string(options.act_order) + std::to_string(options.clip) +
           std::to_string(options.w8a8.clip_threshold) + std::to_string(options.w8a8.per_channel) +

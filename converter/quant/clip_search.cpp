@@ -14,6 +14,7 @@ namespace {
 
 // Width of the range that a group's codes span, relative to the group's own.
 constexpr float kShrinks[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f};
+static_assert(2 * std::size(kShrinks) == PairCandidates::kMost);
 
 using Moments = Eigen::Map<
     const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
@@ -51,8 +52,7 @@ bool with_zero(float from, float to, uint32_t* pair) {
 }
 
 template <typename Grid>
-double search(Encoding encoding, const std::string& name, const float* values, int64_t count,
-              const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {
+PairCandidates candidates(const std::string& name, const float* values, int64_t count) {
   float low = values[0], high = values[0];
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(values[i])) {
@@ -64,32 +64,37 @@ double search(Encoding encoding, const std::string& name, const float* values, i
     high = std::max(high, values[i]);
   }
   const double middle = (double{low} + double{high}) / 2, half = (double{high} - double{low}) / 2;
-  bool found = false;
-  double best = 0.0;
-  uint8_t trial[kMaxGroup];
-  float levels[16];
-  const auto consider = [&](uint32_t candidate) {
-    Grid::encode(values, count, candidate, trial);
-    decode_levels(encoding, candidate, levels);
-    const double loss = loss_of(values, count, trial, levels, metric);
-    if (found && loss >= best) return;
-    found = true;
-    best = loss;
-    *pair = candidate;
-    std::copy_n(trial, count, codes);
-  };
+  PairCandidates found;
   for (const float shrink : kShrinks) {
-    uint32_t candidate = 0;
     const auto from = shrink == 1.0f ? low : static_cast<float>(middle - half * double{shrink});
     const auto to = shrink == 1.0f ? high : static_cast<float>(middle + half * double{shrink});
-    if (Grid::pair_for(from, to, &candidate)) consider(candidate);
+    if (Grid::pair_for(from, to, &found.pairs[found.count])) ++found.count;
     // A grid that holds zero itself, as int4's do: many weights of a trained matrix are near it.
-    if (with_zero<Grid>(from, to, &candidate)) consider(candidate);
+    if (with_zero<Grid>(from, to, &found.pairs[found.count])) ++found.count;
   }
-  if (!found) {
+  if (found.count == 0) {
     throw Error(ExitCode::bad_input, "Tensor '" + name + "' has values from " +
                                          std::to_string(low) + " to " + std::to_string(high) +
                                          ", too large for a scale in fp16 (65504).");
+  }
+  return found;
+}
+
+template <typename Grid>
+double search(Encoding encoding, const std::string& name, const float* values, int64_t count,
+              const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {
+  const PairCandidates tried = candidates<Grid>(name, values, count);
+  double best = 0.0;
+  uint8_t trial[kMaxGroup];
+  float levels[16];
+  for (int i = 0; i < tried.count; ++i) {
+    Grid::encode(values, count, tried.pairs[i], trial);
+    decode_levels(encoding, tried.pairs[i], levels);
+    const double loss = loss_of(values, count, trial, levels, metric);
+    if (i > 0 && loss >= best) continue;
+    best = loss;
+    *pair = tried.pairs[i];
+    std::copy_n(trial, count, codes);
   }
   return best;
 }
@@ -116,6 +121,12 @@ bool round_plainly(Encoding encoding, const float* values, int64_t count, uint8_
 }
 
 }  // namespace
+
+PairCandidates pair_candidates(Encoding encoding, const std::string& name, const float* values,
+                               int64_t count) {
+  const auto find = encoding == Encoding::m0e4 ? candidates<M0e4> : candidates<Int4>;
+  return find(name, values, count);
+}
 
 double clip_search(Encoding encoding, const std::string& name, const float* values, int64_t count,
                    const GroupMetric& metric, uint8_t* codes, uint32_t* pair) {

@@ -25,6 +25,17 @@ inline int64_t filled_groups(const WeightFormat& format) {
   return (format.columns + format.group - 1) / format.group;
 }
 
+// The pairs that a search tries, in its order: each range as it is and, for a real-bias grid, with
+// zero on it.
+struct PairCandidates {
+  static constexpr int kMost = 14;
+  uint32_t pairs[kMost] = {};
+  int count = 0;  // at least 1
+};
+// Of `count` values (1 to kMaxGroup). Errors as of clip_search().
+PairCandidates pair_candidates(Encoding encoding, const std::string& name, const float* values,
+                               int64_t count);
+
 // Writes `count` codes (1 to kMaxGroup) and the pair; returns what is lost, in the metric. Throws
 // Error(bad_input) naming the tensor when a value is not finite, or when none of the ranges fits
 // fp16. Only for the 4-bit encodings.

@@ -3,6 +3,7 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "converter/quant/parallel.h"
@@ -88,6 +89,43 @@ void choose_pair(const WeightFormat& format, const std::string& name, bool clip,
   clip_search(format.encoding, name, values, count, {weights, nullptr, 0}, unused, pair);
 }
 
+// What GPTQ loses by the columns of one group under a pair, the feedback inside the group included:
+// x [count] is what earlier columns left of the values, `first` the position of the first. Stops
+// where that reaches `most`.
+double loss_with_feedback(Encoding encoding, const double* x, int64_t count, const Matrix& upper,
+                          int64_t first, uint32_t pair, double most) {
+  double rest[kMaxGroup];
+  std::copy_n(x, count, rest);
+  float levels[16];
+  decode_levels(encoding, pair, levels);
+  double sum = 0.0;
+  for (int64_t i = 0; i < count && sum < most; ++i) {
+    const uint8_t code = nearest_code(encoding, static_cast<float>(rest[i]), pair);
+    const double loss = (rest[i] - double{levels[code]}) / upper(first + i, first + i);
+    sum += loss * loss;
+    Row(rest + i + 1, count - i - 1) -=
+        loss * upper.row(first + i).segment(first + i + 1, count - i - 1);
+  }
+  return sum;
+}
+
+// The pair of a group that is rounded column by column: of those that the clip search tries, the one
+// with the least loss where the feedback moves the values. A range that is best for values at rest
+// may be too narrow for moved ones.
+void choose_fed_back(const WeightFormat& format, const std::string& name, const double* x,
+                     const float* values, int64_t count, const Matrix& upper, int64_t first,
+                     uint32_t* pair) {
+  const PairCandidates tried = pair_candidates(format.encoding, name, values, count);
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < tried.count; ++i) {
+    const double loss =
+        loss_with_feedback(format.encoding, x, count, upper, first, tried.pairs[i], least);
+    if (i > 0 && loss >= least) continue;
+    least = loss;
+    *pair = tried.pairs[i];
+  }
+}
+
 }  // namespace
 
 GptqFactor::GptqFactor(const std::string& name, const Eigen::MatrixXf& moments,
@@ -165,8 +203,11 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
           for (int64_t k = 0; k < count; ++k) {
             current[static_cast<size_t>(k)] = static_cast<float>(x[i + k]);
           }
-          choose_pair(format, name, factor.clip(), current.data(), count,
-                      factor.weights().data() + i, pair);
+          if (factor.clip()) {
+            choose_fed_back(format, name, x + i, current.data(), count, upper, i, pair);
+          } else {
+            choose_pair(format, name, false, current.data(), count, nullptr, pair);
+          }
         }
         const uint8_t code = nearest_code(format.encoding, static_cast<float>(x[i]), *pair);
         codes[row * padded + column] = code;

@@ -19,7 +19,10 @@ struct GptqOptions {
   // Columns in the order of falling second moments. Every group's pair is then chosen before the
   // first column is rounded; otherwise when its first column is reached.
   bool act_order = false;
-  bool clip = true;  // else codes span the whole range of a group, unless fp16 cannot hold that
+  // The pair is chosen among those of the clip search; otherwise codes span the whole range of a
+  // group, unless fp16 cannot hold that. A group whose columns follow each other is rounded under each
+  // pair, feedback and all, and the least loss counts; in act-order its values are taken as they are.
+  bool clip = true;
   int threads = 1;
 };
 

@@ -79,6 +79,17 @@ inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowM
     std::vector<double> w(original.begin(), original.end());
     std::vector<SlowGroup> pairs(groups);
     std::vector<int> codes(n);
+    // Rounds the column at a position of the order in a row, whose free columns take over; returns
+    // what that costs.
+    const auto round = [&](size_t i, const SlowGroup& pair, std::vector<double>& row) {
+      const size_t k = order[i];
+      codes[k] = slow_code(m0e4, pair, float(row[k]));
+      const double lost = row[k] - double(slow_decode(m0e4, pair, codes[k]));
+      for (size_t j = i + 1; j < n; ++j) {
+        row[order[j]] -= lost * first_rows[i][j - i] / first_rows[i][0];
+      }
+      return lost * lost / first_rows[i][0];
+    };
     const auto choose = [&](size_t g) {
       std::vector<float> values;
       std::vector<double> weights;
@@ -91,6 +102,16 @@ inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowM
         pairs[g] = *slow_round(m0e4, values, *low, *high);
         return;
       }
+      if (!act_order) {  // the group is about to be rounded: each pair is tried out
+        double least = 0;
+        for (const SlowGroup& pair : slow_candidates(m0e4, values)) {
+          std::vector<double> tried = w;
+          double sum = 0;
+          for (size_t k = g * group; k < std::min(n, (g + 1) * group); ++k) sum += round(k, pair, tried);
+          if (pairs[g].codes.empty() || sum < least) pairs[g] = pair, least = sum;
+        }
+        return;
+      }
       pairs[g] = slow_clip(m0e4, values, [&](const std::vector<double>& d) {
         double sum = 0;
         for (size_t k = 0; k < d.size(); ++k) sum += weights[k] * d[k] * d[k];
@@ -101,12 +122,7 @@ inline SlowGptq slow_gptq(bool m0e4, std::vector<std::vector<float>> rows, SlowM
     for (size_t i = 0; i < n; ++i) {
       const size_t k = order[i];
       if (!act_order && k % group == 0) choose(k / group);
-      SlowGroup& pair = pairs[k / group];
-      codes[k] = slow_code(m0e4, pair, float(w[k]));
-      const double lost = w[k] - double(slow_decode(m0e4, pair, codes[k]));
-      for (size_t j = i + 1; j < n; ++j) {
-        w[order[j]] -= lost * first_rows[i][j - i] / first_rows[i][0];
-      }
+      round(i, pairs[k / group], w);
     }
     out.codes.push_back(codes);
     out.pairs.push_back(pairs);

@@ -77,17 +77,14 @@ inline std::optional<SlowGroup> slow_round(bool m0e4, const std::vector<float>& 
   return zeroed;
 }
 
-// The grid whose codes have the least loss, a function of the differences: seven ranges, each with
-// and without zero on the grid.
-inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
-                           const std::function<double(const std::vector<double>&)>& loss_of) {
+// The grids that a search tries: seven ranges, each with and without zero on the grid.
+inline std::vector<SlowGroup> slow_candidates(bool m0e4, const std::vector<float>& x) {
   float m = x[0], M = x[0];
   for (const float v : x) {
     m = std::fmin(m, v);
     M = std::fmax(M, v);
   }
-  std::optional<SlowGroup> best;
-  double least = 0;
+  std::vector<SlowGroup> tried;
   for (const float shrink : {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f}) {
     float low = m, high = M;
     if (shrink != 1.0f) {
@@ -97,14 +94,24 @@ inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
     }
     for (const bool zero_on_grid : {false, true}) {
       const auto group = slow_try(m0e4, x, low, high, zero_on_grid);
-      if (!group) continue;
-      std::vector<double> differences;
-      for (size_t i = 0; i < x.size(); ++i) {
-        differences.push_back(double(x[i]) - double(slow_decode(m0e4, *group, group->codes[i])));
-      }
-      const double loss = loss_of(differences);
-      if (!best || loss < least) best = group, least = loss;
+      if (group) tried.push_back(*group);
     }
+  }
+  return tried;
+}
+
+// The one whose codes have the least loss, a function of the differences.
+inline SlowGroup slow_clip(bool m0e4, const std::vector<float>& x,
+                           const std::function<double(const std::vector<double>&)>& loss_of) {
+  std::optional<SlowGroup> best;
+  double least = 0;
+  for (const SlowGroup& group : slow_candidates(m0e4, x)) {
+    std::vector<double> differences;
+    for (size_t i = 0; i < x.size(); ++i) {
+      differences.push_back(double(x[i]) - double(slow_decode(m0e4, group, group.codes[i])));
+    }
+    const double loss = loss_of(differences);
+    if (!best || loss < least) best = group, least = loss;
   }
   return *best;
 }
