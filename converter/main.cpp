@@ -203,9 +203,9 @@ int run(int argc, char** argv) {
                  "text or TOKENS.json on which the result is compared with the model");
   app.add_flag("--act-order", act_order, "gptq: columns with the largest inputs first");
   app.add_flag("--no-clip", no_clip, "rtn: codes span the whole range of a group, no part of it");
-  CLI::Option* group =
-      app.add_option("--group-size", options.group_size, "weights per scale: 32, 64, 128 or 256");
-  group->check(CLI::IsMember({32, 64, 128, 256}));
+  CLI::Option* group = app.add_option("--group-size", options.group_size,
+                                      "weights per scale: 16, or 32 to 256 in steps of 32; default 32");
+  group->check(CLI::IsMember({16, 32, 64, 96, 128, 160, 192, 224, 256}));
   app.add_option("--w8a8-weights", w8a8_weights, "a scale per-tensor (the default) or per-channel")
       ->check(CLI::IsMember({"per-tensor", "per-channel"}));
   app.add_option("--w8a8-clip-threshold", options.w8a8.clip_threshold,

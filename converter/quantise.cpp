@@ -43,9 +43,7 @@ WeightFormat format_of(const LoweredWeight& weight, Encoding head, const Convert
     format.width = static_cast<int32_t>(std::bit_width(options.widths)) - 1;
   }
   if (!format.four_bit()) return format;
-  // A row that is shorter than a group is one group, without lanes that nobody needs.
-  constexpr int64_t kStep = 32;
-  format.group = std::min(options.group_size, (format.columns + kStep - 1) / kStep * kStep);
+  format.group = group_for(weight.source, options.group_size);
   return format;
 }
 

@@ -6,8 +6,7 @@
 
 The tokens are drawn from the model's vocabulary by a fixed seed: OUT_FOLDER/tokens.json. With --kill a second
 conversion gets SIGKILL in the middle of a layer, half-way through the model, and is started again; both files must have
-the same bytes. Prints one row of a Markdown table. Anonymous memory is RssAnon of /proc/PID/status, read every
-50 ms: without the pages of the mapped model, which the kernel may drop.
+the same bytes. Prints one row of a Markdown table; memory as process_watch.py sees it.
 """
 
 from __future__ import annotations
@@ -15,58 +14,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import random
 import re
 import signal
-import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-
-@dataclass
-class Outcome:
-    seconds: float
-    cpu_seconds: float  # user and system
-    anonymous: int  # bytes, peak
-    resident: int  # bytes, peak, with mapped files
-    signal: int
-    messages: str
+from process_watch import watch
 
 
 def write_tokens(path: Path, vocabulary: int, windows: int, length: int) -> None:
     draw = random.Random(1)
     path.write_text(json.dumps([[draw.randrange(vocabulary) for _ in range(length)] for _ in range(windows)]))
-
-
-def watch(command: list[str], messages: Path, kill_when: Callable[[], bool] = lambda: False) -> Outcome:
-    """Runs a command to its end, or kills it once `kill_when` says so."""
-    begin, peak, resident, killed = time.monotonic(), 0, 0, False
-    with messages.open("w") as log:
-        process = subprocess.Popen(command, stderr=log)
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            try:
-                fields = dict(re.findall(r"(RssAnon|VmHWM):\s+(\d+) kB",
-                                         Path(f"/proc/{process.pid}/status").read_text()))
-                peak = max(peak, int(fields.get("RssAnon", 0)) * 1024)
-                resident = max(resident, int(fields.get("VmHWM", 0)) * 1024)
-            except OSError:
-                pass
-            if kill_when():
-                process.send_signal(signal.SIGKILL)
-                killed = True
-            time.sleep(0.05)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    outcome = Outcome(time.monotonic() - begin, usage.ru_utime + usage.ru_stime, peak, resident,
-                      max(-process.returncode, 0), messages.read_text())
-    if process.returncode not in (0, -signal.SIGKILL if killed else 0):
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{outcome.messages}")
-    return outcome
 
 
 def middle_of_layer(state: Path, layer: int) -> Callable[[], bool]:

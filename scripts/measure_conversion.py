@@ -3,35 +3,17 @@
 
     python3 scripts/measure_conversion.py EXPORT_FOLDER OUT.pocket [--build build/release] [--weights m0e4] [-p 64 -n 16 -r 3]
 
-Anonymous resident memory is RssAnon of /proc/PID/status, read every 20 ms: what the process itself allocated, without
-the pages of mapped files, which the kernel may drop. The limit is 1.5 GiB above the largest tensor.
+Memory is what process_watch.py sees; the limit of the anonymous part is 1.5 GiB above the largest tensor.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
-import time
 from pathlib import Path
 
-
-def run_watched(command: list[str]) -> tuple[float, int]:
-    """Seconds and peak of RssAnon in bytes."""
-    begin, peak = time.monotonic(), 0
-    process = subprocess.Popen(command)
-    while process.poll() is None:
-        try:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            found = re.search(r"RssAnon:\s+(\d+) kB", status)
-            peak = max(peak, int(found.group(1)) * 1024 if found else 0)
-        except OSError:
-            pass
-        time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return time.monotonic() - begin, peak
+from process_watch import watch
 
 
 def main() -> None:
@@ -45,8 +27,8 @@ def main() -> None:
     parser.add_argument("-r", default="3")
     args = parser.parse_args()
     report = args.out.with_suffix(".report.json")
-    seconds, peak = run_watched([str(args.build / "llmconvert"), str(args.export), "-o", str(args.out), "--weights",
-                                 args.weights, "--report", str(report), "--quiet"])
+    made = watch([str(args.build / "llmconvert"), str(args.export), "-o", str(args.out), "--weights", args.weights,
+                  "--report", str(report), "--quiet"], args.out.with_suffix(".log"))
     weights = json.loads(report.read_text())["weights"]
     source = sum(file.stat().st_size for file in args.export.glob("model.onnx*"))
     # The export holds fp16: two bytes a value.
@@ -58,10 +40,10 @@ def main() -> None:
           "| decode tok/s |")
     print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     print(f"| {args.export.name} | `{args.weights}` | {source / 1e9:.2f} | {args.out.stat().st_size / 1e9:.2f} "
-          f"| {seconds / 60:.1f} | {peak / 2**20:.0f} | {largest / 2**20:.0f} "
+          f"| {made.seconds / 60:.1f} | {made.anonymous / 2**20:.0f} | {largest / 2**20:.0f} "
           f"| {run['prefill_tokens_per_second']['median']:.2f} | {run['decode_tokens_per_second']['median']:.2f} |")
-    if peak > largest + 1.5 * 2**30:
-        raise SystemExit(f"peak anonymous memory of {peak} bytes exceeds {largest} + 1.5 GiB")
+    if made.anonymous > largest + 1.5 * 2**30:
+        raise SystemExit(f"peak anonymous memory of {made.anonymous} bytes exceeds {largest} + 1.5 GiB")
 
 
 if __name__ == "__main__":

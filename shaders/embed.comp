@@ -1,7 +1,7 @@
 // Gathers rows of a table of any encoding: out[t, :] = scale * table[row, :], where row is the
 // token's id, or its position (learned positions, added to what is there). One dispatch per range
 // of table rows: rows outside the range are left alone. A lane owns one 16-byte unit of a row.
-// Bound by memory; one row a token.
+// GROUP16: a 4-bit table in groups of 16. Bound by memory; one row a token.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/local_size.glsl"
@@ -70,13 +70,21 @@ void main() {
     put(t, 8u * unit + 4u, unpackHalf2x16(word.z) * push.scale);
     put(t, 8u * unit + 6u, unpackHalf2x16(word.w) * push.scale);
   } else {
+#ifdef GROUP16  // two groups a unit
+    uint at = push.pairs_base + block * push.groups + 2u * unit * block_rows + (row & 31u);
+    vec2 pair = unpackHalf2x16(pairs[at]), high_pair = unpackHalf2x16(pairs[at + block_rows]);
+    if (ENCODING == 2u) high_pair = vec2(16.0 * high_pair.x, -(16.0 + high_pair.y) * high_pair.x);
+    high_pair *= push.scale;
+#else
     uint group = unit / push.group_units;
     vec2 pair = unpackHalf2x16(pairs[push.pairs_base + block * push.groups + group * block_rows + (row & 31u)]);
+#define high_pair pair
+#endif
     if (ENCODING == 2u) pair = vec2(16.0 * pair.x, -(16.0 + pair.y) * pair.x);
     pair *= push.scale;
     put_codes(t, 32u * unit, word.x, pair);
     put_codes(t, 32u * unit + 8u, word.y, pair);
-    put_codes(t, 32u * unit + 16u, word.z, pair);
-    put_codes(t, 32u * unit + 24u, word.w, pair);
+    put_codes(t, 32u * unit + 16u, word.z, high_pair);
+    put_codes(t, 32u * unit + 24u, word.w, high_pair);
   }
 }

@@ -8,6 +8,7 @@
 #include "common/step_record.glsl"
 #include "common/words.glsl"
 #include "common/activation.glsl"
+#define MANY_ROWS
 #include "common/matmul.glsl"
 
 void main() {
@@ -19,6 +20,9 @@ void main() {
   for (uint t = 0u; t < TOKENS; ++t) {
     token_base[t] = min(first_token + t, limit - 1u) * columns;
   }
+#ifdef GIVEN_SUMS
+  first_sum = first_token;
+#endif
   locate_rows(first, lane);
   inner_product(0u, 1u);
   for (uint t = 0u; t < TOKENS; ++t) {

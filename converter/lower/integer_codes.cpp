@@ -24,6 +24,14 @@ bool holds_integer_codes(const WeightSource& source, int64_t group) {
          });
 }
 
+int64_t group_for(const WeightSource& source, int64_t asked) {
+  constexpr int64_t kLeast = 16, kStep = 32;
+  const int64_t group = std::min(asked, (source.columns() + kStep - 1) / kStep * kStep);
+  const bool finer = asked == kStep && !holds_integer_codes(source, group) &&
+                     holds_integer_codes(source, kLeast);
+  return finer ? kLeast : group;
+}
+
 void read_integer_codes(const WeightSource& source, int64_t group, int64_t first, int64_t count,
                         uint8_t* codes, float* scales, float* zeros) {
   const int64_t columns = source.columns(), groups = (columns + group - 1) / group;

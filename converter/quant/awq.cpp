@@ -95,9 +95,9 @@ QuantError awq_clip(const WeightFormat& format, const std::string& name,
                     const Eigen::MatrixXf& moments, const float* values, uint8_t* codes,
                     uint32_t* pairs) {
   const int64_t padded = format.padded_columns();
-  std::fill_n(codes, format.rows * padded, uint8_t{0});
+  clear_codes(format, codes, pairs);
   for (int64_t row = 0; row < format.rows; ++row) {
-    for (int64_t group = 0; group < format.groups(); ++group) {
+    for (int64_t group = 0; group < filled_groups(format); ++group) {
       const int64_t first = group * format.group;
       const GroupMetric metric{nullptr, moments.data() + first * format.columns + first,
                                format.columns};

@@ -25,7 +25,7 @@ Rows rounded(const WeightFormat& whole, const std::string& name, const GptqFacto
     std::vector<uint32_t> pairs(static_cast<size_t>(format.rows * format.groups()));
     gptq(format, name, factor, rows.row(first).data(), codes.data(), pairs.data());
     for (int64_t row = 0; row < format.rows; ++row) {
-      for (int64_t group = 0; group < format.groups(); ++group) {
+      for (int64_t group = 0; group < filled_groups(format); ++group) {
         float levels[16];
         decode_levels(format.encoding, pairs[static_cast<size_t>(row * format.groups() + group)],
                       levels);

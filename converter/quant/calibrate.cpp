@@ -3,27 +3,21 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
+#include <optional>
 
-#include "converter/quant/any_precision.h"
 #include "converter/quant/awq.h"
 #include "converter/quant/awq_gptq.h"
-#include "converter/quant/encode.h"
 #include "converter/quant/gptq.h"
 #include "converter/quant/measure_sites.h"
-#include "converter/quant/parallel.h"
-#include "converter/quant/rtn.h"
+#include "converter/quant/pack_weight.h"
 #include "converter/quant/w8a8_layer.h"
 #include "runtime/base/error.h"
 
 namespace pocket {
 namespace {
 
-using Rows = AwqProblem::Rows;
-
 constexpr int64_t kSearchRows = 512;  // of a site's linears that the search for scales looks at
-constexpr int64_t kErrorRows = 256;   // of a weight in one product
 
 // Everything that decides the result: an interrupted run is resumed only by its equal.
 uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
@@ -54,90 +48,6 @@ uint64_t key_of(const ir::Graph& graph, const std::vector<QuantWeight>& weights,
     text += "\n";
   }
   return XXH64(text.data(), text.size(), 0);
-}
-
-struct Packed {
-  std::vector<uint8_t> codes, pairs;
-  QuantError error;
-};
-
-// To nearest, where `round` is empty.
-Packed pack(const QuantWeight& weight, const CalibrationOptions& options, RowRounder round) {
-  if (!round) {
-    round = [&](const WeightFormat& format, const float* values, uint8_t* codes, uint32_t* pairs) {
-      return rtn(format, weight.name, values, codes, pairs, options.clip);
-    };
-  }
-  Packed out;
-  out.error = encode_weight(
-      weight.name, weight.format,
-      [&](int64_t first, int64_t count, float* to) { weight.source->read_rows(first, count, to); },
-      [&](SectionRole role, std::span<const uint8_t> bytes) {
-        std::vector<uint8_t>& into = role == SectionRole::codes ? out.codes : out.pairs;
-        into.insert(into.end(), bytes.begin(), bytes.end());
-      },
-      options.threads, {}, round);
-  return out;
-}
-
-// Planes one after another as codes, tables as pairs.
-Packed pack_any(const QuantWeight& weight, const Eigen::MatrixXf& moments, int threads) {
-  const Eigen::VectorXf squares = moments.diagonal();
-  std::map<SectionKind, std::vector<uint8_t>> parts;
-  Packed out;
-  out.error = encode_any(
-      weight.name, weight.format,
-      [&](int64_t first, int64_t count, float* to) { weight.source->read_rows(first, count, to); },
-      {squares.data(), static_cast<size_t>(squares.size())},
-      [&](SectionKind kind, std::span<const uint8_t> bytes) {
-        parts[kind].insert(parts[kind].end(), bytes.begin(), bytes.end());
-      },
-      threads);
-  for (const auto& [kind, bytes] : parts) {  // in the order of section_kinds()
-    std::vector<uint8_t>& into = kind.role == SectionRole::plane ? out.codes : out.pairs;
-    into.insert(into.end(), bytes.begin(), bytes.end());
-  }
-  return out;
-}
-
-std::vector<float> unpack(const WeightFormat& format, const Packed& packed) {
-  std::vector<float> values(static_cast<size_t>(format.rows * format.columns));
-  // Of several tables, that of the largest width is the last.
-  const uint8_t* pairs = packed.pairs.data() + (packed.pairs.size() - format.pair_bytes());
-  for (int64_t row = 0; row < format.rows; ++row) {
-    unpack_row(format, packed.codes.data(), pairs, row,
-               values.data() + row * format.columns);
-  }
-  return values;
-}
-
-// Mean squared error of the output over that of the output itself, from the second moments of the
-// input. Rows that carry a scale of their own count as the model has them.
-std::optional<double> output_error(const QuantWeight& weight, const std::vector<float>& decoded,
-                                   const Eigen::MatrixXf& moments, int threads) {
-  if (moments.size() == 0) return {};
-  const int64_t rows = weight.format.rows, columns = weight.format.columns;
-  const int64_t tiles = (rows + kErrorRows - 1) / kErrorRows;
-  std::vector<std::pair<double, double>> sums(static_cast<size_t>(tiles));
-  parallel_for(tiles, threads, [&](int64_t tile) {
-    const int64_t first = tile * kErrorRows, count = std::min(kErrorRows, rows - first);
-    Rows values(count, columns);
-    weight.source->read_rows(first, count, values.data());
-    Rows lost = Eigen::Map<const Rows>(decoded.data() + first * columns, count, columns) - values;
-    for (int64_t row = 0; row < count; ++row) {
-      const float scale = weight.source->row_scale(first + row);
-      values.row(row) /= scale;
-      lost.row(row) /= scale;
-    }
-    sums[static_cast<size_t>(tile)] = {quadratic(lost, moments), quadratic(values, moments)};
-  });
-  double error = 0.0, norm = 0.0;
-  for (const auto& [tile_error, tile_norm] : sums) {
-    error += tile_error;
-    norm += tile_norm;
-  }
-  if (norm <= 0.0) return {};
-  return std::max(error, 0.0) / norm;
 }
 
 class Calibration {
@@ -206,7 +116,7 @@ class Calibration {
     for (const auto& [weight, use] : embeddings_) {
       const QuantWeight& table = weights_[weight];
       if (!table.format.four_bit() || table.keeps_codes) continue;
-      run_.replace(use, table.format.rows, unpack(table.format, pack(table, options_, {})));
+      run_.replace(use, table.format.rows, unpack(table.format, pack(table, options_.clip, options_.threads)));
     }
   }
 
@@ -351,8 +261,8 @@ class Calibration {
         };
       }
       const bool any = weight.format.encoding == Encoding::any;
-      Packed packed = any ? pack_any(weight, statistics.second, options_.threads)
-                          : pack(weight, options_, rounder);
+      PackedWeight packed = any ? pack_any(weight, statistics.second, options_.threads)
+                          : pack(weight, options_.clip, options_.threads, rounder);
       std::vector<float> decoded = unpack(weight.format, packed);
       WeightOutcome outcome;
       outcome.weight = index;

@@ -20,6 +20,11 @@ struct GroupMetric {
 
 inline constexpr int64_t kMaxGroup = 256;
 
+// Groups of a row that hold weights; behind them a row of groups of 16 may store one more, of padding.
+inline int64_t filled_groups(const WeightFormat& format) {
+  return (format.columns + format.group - 1) / format.group;
+}
+
 // Writes `count` codes (1 to kMaxGroup) and the pair; returns what is lost, in the metric. Throws
 // Error(bad_input) naming the tensor when a value is not finite, or when none of the ranges fits
 // fp16. Only for the 4-bit encodings.

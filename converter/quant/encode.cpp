@@ -58,24 +58,24 @@ bool foreign_pair(Encoding encoding, float scale, float zero, uint32_t* pair) {
 // Keeps the codes of a tile; false when a group's pair does not fit.
 bool keep_codes(const WeightFormat& format, const CodeReader& read_codes, int64_t first,
                 const float* values, uint8_t* codes, uint32_t* pairs, QuantError* error) {
-  const int64_t padded = format.padded_columns(), groups = format.groups();
+  const int64_t padded = format.padded_columns(), groups = filled_groups(format);
   std::vector<uint8_t> own(static_cast<size_t>(format.rows * format.columns));
   std::vector<float> scales(static_cast<size_t>(format.rows * groups)), zeros(scales.size());
   read_codes(first, format.rows, own.data(), scales.data(), zeros.data());
-  std::fill_n(codes, format.rows * padded, uint8_t{0});
+  clear_codes(format, codes, pairs);
   const auto decode = format.encoding == Encoding::m0e4 ? M0e4::decode : Int4::decode;
   for (int64_t row = 0; row < format.rows; ++row) {
     for (int64_t k = 0; k < format.columns; ++k) {
-      const int64_t group = row * groups + k / format.group;
-      const auto at = static_cast<size_t>(group);
+      uint32_t* pair = pairs + row * format.groups() + k / format.group;
+      const auto at = static_cast<size_t>(row * groups + k / format.group);
       if (k % format.group == 0 &&
-          !foreign_pair(format.encoding, scales[at], zeros[at], &pairs[group])) {
+          !foreign_pair(format.encoding, scales[at], zeros[at], pair)) {
         return false;
       }
       const uint8_t code = own[static_cast<size_t>(row * format.columns + k)];
       codes[row * padded + k] = code;
       const double value = double{values[row * format.columns + k]};
-      const double difference = value - double{decode(code, pairs[group])};
+      const double difference = value - double{decode(code, *pair)};
       error->squared_error += difference * difference;
       error->squared_norm += value * value;
     }

@@ -15,7 +15,7 @@ namespace pocket {
 // Writes rows [first, first + count) as count * columns floats; called from several threads.
 using RowReader = std::function<void(int64_t first, int64_t count, float* out)>;
 // Writes the 4-bit codes that the weight already has: codes [count, columns] in 0..15, and scale s
-// and zero point z of each row and group of the format, x = s * (q - z). Called from several
+// and zero point z of each row and filled group of the format, x = s * (q - z). Called from several
 // threads.
 using CodeReader =
     std::function<void(int64_t first, int64_t count, uint8_t* codes, float* scales, float* zeros)>;

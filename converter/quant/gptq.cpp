@@ -132,7 +132,7 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
   const int64_t groups = format.groups(), group = format.group;
   const Matrix& upper = factor.upper();
   const std::vector<int64_t>& order = factor.order();
-  std::fill_n(codes, format.rows * padded, uint8_t{0});
+  clear_codes(format, codes, pairs);
   Matrix work(format.rows, columns);  // columns in their order
   for (int64_t row = 0; row < format.rows; ++row) {
     const float* in = values + row * columns;
@@ -142,7 +142,7 @@ QuantError gptq(const WeightFormat& format, const std::string& name, const GptqF
     for (size_t i = 0; i < order.size(); ++i) {
       weights[static_cast<size_t>(order[i])] = factor.weights()[i];
     }
-    for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t g = 0; g < filled_groups(format); ++g) {
       const int64_t first = g * group;
       choose_pair(format, name, factor.clip(), in + first, std::min(group, columns - first),
                   weights.data() + first, pairs + row * groups + g);

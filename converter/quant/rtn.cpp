@@ -5,15 +5,20 @@
 
 namespace pocket {
 
+void clear_codes(const WeightFormat& format, uint8_t* codes, uint32_t* pairs) {
+  std::fill_n(codes, format.rows * format.padded_columns(), uint8_t{0});
+  std::fill_n(pairs, format.rows * format.groups(), uint32_t{0});
+}
+
 QuantError rtn(const WeightFormat& format, const std::string& name, const float* values,
                uint8_t* codes, uint32_t* pairs, bool clip) {
   const int64_t padded = format.padded_columns();
+  clear_codes(format, codes, pairs);
   for (int64_t row = 0; row < format.rows; ++row) {
-    for (int64_t group = 0; group < format.groups(); ++group) {
+    for (int64_t group = 0; group < filled_groups(format); ++group) {
       const int64_t first = group * format.group;
       const int64_t count = std::min(format.group, format.columns - first);  // the last is short
       uint8_t* out = codes + row * padded + first;
-      std::fill(out + count, out + format.group, uint8_t{0});
       const float* in = values + row * format.columns + first;
       uint32_t* pair = pairs + row * format.groups() + group;
       // The search also says what is wrong with a group that has no plain range.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/commands.h"
+#include "runtime/bench/cut_outliers.h"
 #include "runtime/bench/open.h"
 #include "runtime/bench/output.h"
 #include "runtime/bench/tokens.h"
@@ -88,6 +89,8 @@ ExitCode perplexity(const PerplexityOptions& options) {
                 "the text " + options.text + " has no two tokens in a window; give a longer one");
   }
 
+  const CutOutliers cut = cut_outliers(package.manifest());
+  if (cut.linears > 0) progress(options.common.quiet, warning(cut));
   EngineOptions settings = engine_options(options.common);
   if (settings.context == 0) settings.context = static_cast<int64_t>(longest);
   std::optional<Package> reference_package;
@@ -151,7 +154,8 @@ ExitCode perplexity(const PerplexityOptions& options) {
                              {"windows", windows.size()},
                              {"longest_window", longest},
                              {"nll", nll},
-                             {"perplexity", std::exp(nll)}};
+                             {"perplexity", std::exp(nll)},
+                             {"cut_outliers", to_json(cut)}};
   std::string text = "tokens " + std::to_string(predicted) + "\nnll " + fixed(nll, 6) +
                      "\nperplexity " + fixed(std::exp(nll), 4) + "\n";
   if (reference) {

@@ -232,6 +232,7 @@ nlohmann::json to_json(const Report& report) {
   document["self_test"] = to_json(report.self_test);
   document["probes"] = to_json(report.peaks);
   document["memory"] = report.memory;
+  document["cut_outliers"] = to_json(report.cut);
   document["decode_step"] = to_json(report.decode_step);
   document["prefill_chunk"] = to_json(report.prefill_chunk);
   nlohmann::json kernels = nlohmann::json::array();

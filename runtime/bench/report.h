@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/bench/cut_outliers.h"
 #include "runtime/bench/measure.h"
 #include "runtime/bench/options.h"
 #include "runtime/bench/peaks.h"
@@ -53,6 +54,7 @@ struct Report {
   TunedFile tuned;  // rows of llmbench tune that the kernels could choose from
   Peaks peaks;
   nlohmann::json memory;                // planned and peak, by kind
+  CutOutliers cut;                      // of w8a8 linears
   StepCost decode_step, prefill_chunk;  // as planned: attention over the whole states
   AttentionShare attention;
   std::vector<ConfigUse> kernels;

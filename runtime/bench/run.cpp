@@ -133,6 +133,8 @@ ExitCode run(const RunOptions& asked) {
   settle_lengths(options, package.manifest().program);
 
   Report report;
+  report.cut = cut_outliers(package.manifest());
+  if (report.cut.linears > 0) progress(options.common.quiet, warning(report.cut));
   const Instance instance;
   check_device(options, package, instance, report);
   measure_cold_start(options, instance, report);

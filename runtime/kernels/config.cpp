@@ -8,8 +8,19 @@
 namespace pocket {
 namespace {
 
-constexpr const char* kLavapipe = "from the trial kernels of software-device.md, not swept";
 constexpr const char* kSweep = "pocket_kernel_lab --all --rows 2048 --columns 768";
+// The rows without texels, of matrices.
+constexpr const char* kSweepBuffers =
+    "pocket_kernel_lab --sweep --rows 2048 --columns 768, limits of no texels";
+constexpr const char* kTilesBuffers =
+    "pocket_kernel_lab, six tiles by CPU time, --rows 2048 --columns 768 --tokens 64, limits of no texels";
+// Of 8 lanes, and with LP_NATIVE_VECTOR_WIDTH=512 of 16: three to ten times as fast as larger workgroups.
+constexpr const char* kSweepLanes =
+    "pocket_kernel_lab --kernel attention --sweep --heads 12 and 32, --context 512 to 4096";
+constexpr const char* kSweepNarrow =
+    "pocket_kernel_lab --kernel attention --sweep --head-dim 20 --context 1024";
+constexpr const char* kSweepNorm =
+    "pocket_kernel_lab --kernel norm --sweep --columns 768 and 2048 --tokens 1,64";
 constexpr const char* kAdreno = "on paper: wave of 64 or 128 (devices.md 5)";
 constexpr const char* kMali = "on paper: wave of 16, 32 registers (mobile-shaders.md)";
 constexpr const char* kAdrenoSweep =
@@ -18,6 +29,8 @@ constexpr const char* kMaliSweep =
     "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_sg --tokens 1,2,3,4";
 constexpr const char* kMaliHalf =
     "scripts/mobile_shaders/sweep.py mali-g610 gemm_m0e4_half_sg --tokens 2,3,4";
+constexpr const char* kMaliSweep16 =
+    "scripts/mobile_shaders/sweep.py mali-g52 gemm_m0e4_g16_sg --tokens 1,2,3";
 constexpr const char* kMaliAttention =
     "scripts/mobile_shaders/sweep.py mali-g610 attention_decode";
 constexpr const char* kSweep8 = "pocket_kernel_lab --encoding w8a8 --all --rows 5632 --columns 2048";
@@ -29,13 +42,14 @@ constexpr const char* kNvidia = "on paper: wave of 32";
 constexpr const char* kCommon = "fits 128 invocations and 16 KiB of shared memory";
 
 // Columns: kernel, device, lanes, rows, tokens, splits, subgroup, min_rows, min_tokens, origin,
-// texels, gated, half.
+// texels, gated, half, group16.
 constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep, true},
     {Kernel::gemv, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweep, true},
-    {Kernel::gemv, "llvmpipe", 16, 4, 1, 1, true, 256, 0, kLavapipe},
-    {Kernel::gemv, "llvmpipe", 16, 2, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemv, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweepBuffers},
+    {Kernel::gemv, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweepBuffers},
+    {Kernel::gemv, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweepBuffers},
     {Kernel::gemv, "adreno", 128, 2, 1, 2, true, 2048, 0, kAdreno},
     {Kernel::gemv, "adreno", 128, 2, 1, 4, true, 0, 0, kAdreno},
     {Kernel::gemv, "adreno", 64, 2, 1, 4, true, 0, 0, kAdreno},
@@ -51,9 +65,10 @@ constexpr KernelConfig kConfigs[] = {
 
     {Kernel::gemm, "llvmpipe", 8, 4, 8, 1, true, 0, 8, kSweep, true},
     {Kernel::gemm, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kSweep, true},
-    {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemm, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kTilesBuffers},
     // The next larger tile spills in the compilers of these phones.
     {Kernel::gemm, "adreno", 64, 2, 4, 1, true, 0, 0, kAdrenoSweep},
+    {Kernel::gemm, "mali-g52", 64, 2, 2, 1, true, 0, 0, kMaliSweep16, false, false, false, true},
     {Kernel::gemm, "mali", 64, 2, 2, 1, true, 0, 0, kMaliHalf, false, true, true},
     {Kernel::gemm, "mali", 64, 2, 1, 1, true, 0, 0, kMaliSweep, false, true},
     {Kernel::gemm, "mali", 64, 2, 4, 1, true, 0, 0, kMaliHalf, false, false, true},
@@ -69,8 +84,9 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemv_w8a8, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweep8, true},
     {Kernel::gemv_w8a8, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweep8, true},
     {Kernel::gemv_w8a8, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweep8, true},
-    {Kernel::gemv_w8a8, "llvmpipe", 16, 4, 1, 1, true, 256, 0, kLavapipe},
-    {Kernel::gemv_w8a8, "llvmpipe", 16, 2, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 8, 1, 1, true, 512, 0, kSweepBuffers},
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 4, 1, 1, true, 128, 0, kSweepBuffers},
+    {Kernel::gemv_w8a8, "llvmpipe", 8, 2, 1, 1, true, 0, 0, kSweepBuffers},
     {Kernel::gemv_w8a8, "adreno", 128, 2, 1, 2, true, 2048, 0, kAdreno},
     {Kernel::gemv_w8a8, "adreno", 128, 2, 1, 4, true, 0, 0, kAdreno},
     {Kernel::gemv_w8a8, "adreno", 64, 2, 1, 4, true, 0, 0, kAdreno},
@@ -85,7 +101,7 @@ constexpr KernelConfig kConfigs[] = {
 
     {Kernel::gemm_w8a8, "llvmpipe", 8, 4, 8, 1, true, 0, 8, kSweep8, true},
     {Kernel::gemm_w8a8, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kSweep8, true},
-    {Kernel::gemm_w8a8, "llvmpipe", 16, 4, 4, 1, true, 0, 0, kLavapipe},
+    {Kernel::gemm_w8a8, "llvmpipe", 8, 4, 4, 1, true, 0, 0, kTilesBuffers},
     // The next larger tile takes the registers of half the threads (Mali), or of more (Adreno 660).
     {Kernel::gemm_w8a8, "adreno", 64, 2, 2, 1, true, 0, 0, kAdrenoSweep8, false, true},
     {Kernel::gemm_w8a8, "adreno", 64, 2, 4, 1, true, 0, 0, kAdrenoSweep8},
@@ -97,14 +113,15 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::gemm_w8a8, "", 64, 2, 4, 1, false, 0, 0, kCommon},
     {Kernel::gemm_w8a8, "", 64, 2, 2, 1, false, 0, 0, kCommon},
 
-    {Kernel::norm, "llvmpipe", 64, 1, 1, 1, true, 0, 0, kLavapipe},
+    {Kernel::norm, "llvmpipe", 16, 1, 1, 1, true, 0, 0, kSweepNorm},
     {Kernel::norm, "", 128, 1, 1, 1, true, 0, 0, kCommon},
     {Kernel::norm, "", 128, 1, 1, 1, false, 0, 0, kCommon},
 
-    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kLavapipe, true},
-    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kLavapipe},
-    {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kLavapipe},
-    {Kernel::attention_decode, "llvmpipe", 64, 1, 8, 4, true, 0, 0, kLavapipe},
+    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_decode, "llvmpipe", 8, 1, 8, 4, true, 0, 0, kSweepLanes},
+    {Kernel::attention_decode, "llvmpipe", 16, 1, 8, 4, true, 0, 0, kSweepLanes},
+    {Kernel::attention_decode, "llvmpipe", 64, 1, 8, 4, true, 0, 0, kSweepNarrow},
     {Kernel::attention_decode, "adreno", 64, 1, 4, 48, true, 0, 0, kAdreno},
     // Without subgroups: Mesa makes a loop over lanes of each of their operations, which spills.
     {Kernel::attention_decode, "mali", 64, 1, 2, 64, false, 0, 0, kMaliAttention},
@@ -113,14 +130,15 @@ constexpr KernelConfig kConfigs[] = {
     {Kernel::attention_decode, "", 128, 1, 4, 16, true, 0, 0, kCommon},
     {Kernel::attention_decode, "", 128, 1, 4, 16, false, 0, 0, kCommon},
 
-    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kLavapipe, true},
-    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kLavapipe, true},
-    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_prefill, "llvmpipe", 16, 1, 32, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_prefill, "llvmpipe", 16, 1, 16, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_prefill, "llvmpipe", 32, 1, 8, 1, true, 0, 0, kLavapipe},
-    {Kernel::attention_prefill, "llvmpipe", 64, 1, 8, 1, true, 0, 0, kLavapipe},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 32, 1, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 16, 1, true, 0, 0, kSweepLanes, true},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 16, 1, true, 0, 0, kSweepLanes},
+    {Kernel::attention_prefill, "llvmpipe", 8, 1, 8, 1, true, 0, 0, kSweepLanes},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 32, 1, true, 0, 0, kSweepLanes},
+    {Kernel::attention_prefill, "llvmpipe", 16, 1, 16, 1, true, 0, 0, kSweepLanes},
+    {Kernel::attention_prefill, "llvmpipe", 64, 1, 16, 1, true, 0, 0, kSweepNarrow},
     {Kernel::attention_prefill, "mali", 128, 1, 4, 1, false, 0, 0, kMaliAttention},
     {Kernel::attention_prefill, "", 128, 1, 4, 1, true, 0, 0, kCommon},
     {Kernel::attention_prefill, "", 128, 1, 4, 1, false, 0, 0, kCommon},
@@ -249,7 +267,10 @@ bool valid(const KernelConfig& config, const DeviceLimits& limits, const KernelS
     case Kernel::gemm:
     case Kernel::gemv_w8a8:
     case Kernel::gemm_w8a8:
-      if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0) return false;
+      if (config.rows == 0 || config.rows % 2 != 0 || config.tokens == 0 ||
+          config.tokens > kMostTileTokens) {
+        return false;
+      }
       if (is_gemv(config.kernel) && config.tokens != 1) return false;
       // Each activation costs four loads then: a large tile would compile for minutes.
       if (!shape.aligned && !is_w8a8(config.kernel) && config.rows * config.tokens > 4) {
@@ -307,6 +328,7 @@ const KernelConfig& choose_config(Kernel kernel, const DeviceLimits& limits,
       if (named && !contains(limits.name, config.device)) continue;
       if (shape.rows < config.min_rows || shape.tokens < config.min_tokens) continue;
       if ((config.gated && !shape.gated) || (config.half && !shape.half)) continue;
+      if (config.group16 && !shape.group16) continue;
       if (valid(config, limits, shape)) return config;
     }
   }

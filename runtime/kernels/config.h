@@ -44,6 +44,7 @@ struct KernelConfig {
   bool texels = false;      // reads texels: gemv, gemm (w8a8 too), attention of one subgroup
   bool gated = false;       // meant for two matrices in one dispatch: twice the registers
   bool half = false;        // meant for products in fp16: half the registers
+  bool group16 = false;     // meant for 4-bit groups of 16: two pairs a round
 
   std::string str() const;  // "gemv llvmpipe 16x4 split 1 sg (origin)"
 };
@@ -56,8 +57,11 @@ struct KernelShape {
   bool gated = false;
   bool aligned = true;  // columns divide by 4: activations come in vectors; attention: states too
   bool texels = false;  // operands fit texel buffers, and products are not to be in fp16
-  bool half = false;    // products are to be in fp16
+  bool half = false;     // products are to be in fp16
+  bool group16 = false;  // 4-bit groups hold 16
 };
+
+inline constexpr uint32_t kMostTileTokens = 64;  // activation rows of a lane
 
 // Attention whose workgroup is one subgroup of 8 or 16 lanes: the _lanes kernels.
 bool one_subgroup(const KernelConfig&);
@@ -74,8 +78,8 @@ bool valid(const KernelConfig&, const DeviceLimits&, const KernelShape&);
 
 std::span<const KernelConfig> kernel_configs();
 
-// The first row for this device that is meant for the shape (min_rows, min_tokens, gated, half), rows
-// that name the device before rows for every device. Throws Error(device) when none is valid.
+// The first row for this device that is meant for the shape (min_rows to group16), rows that name
+// the device before rows for every device. Throws Error(device) when none is valid.
 const KernelConfig& choose_config(Kernel, const DeviceLimits&, const KernelShape&);
 
 // Whether the two matrices of a gated_linear take a dispatch each, because the registers do not

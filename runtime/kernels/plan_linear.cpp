@@ -18,12 +18,15 @@ struct Matmul {
   WeightId matrix = kNone, up = kNone;
   WeightId bias = kNone, up_bias = kNone;
   Activation activation = Activation::none;
-  Operand codes;  // w8a8: where the 8-bit codes of x lie in scratch
+  Operand made;  // in scratch, of x: its codes for 8 bits, the sums of its groups for 4
 };
 
-bool products_in_half(const KernelContext& context, Encoding encoding) {
+// A unit of 32 weights holds two groups of 16: they have kernels of their own, of one matrix, in f32.
+constexpr int64_t kHalfUnit = 16;
+
+bool products_in_half(const KernelContext& context, const WeightFormat& format) {
   return context.accumulate == Accumulate::fp16 && context.limits.fp16_arithmetic &&
-         encoding != Encoding::f32 && encoding != Encoding::any && encoding != Encoding::w8a8;
+         (format.encoding == Encoding::f16 || (format.four_bit() && format.group != kHalfUnit));
 }
 
 // The kernels of w8a8: how they multiply, apart from how they exchange values.
@@ -44,32 +47,41 @@ bool reads_codes(int64_t tokens, const KernelConfig& config) {
   return tokens != 1 || !config.subgroup;
 }
 
+// In prefill the activation sums of 4-bit groups, which each workgroup would make again, are made once;
+// in decode a dispatch and its barrier would cost more than the few additions.
+bool reads_sums(const WeightFormat& format, int64_t tokens) {
+  return format.four_bit() && tokens != 1;
+}
+
 std::string suffix(const KernelContext& context, const Matmul& m, const KernelConfig& config) {
-  const Encoding encoding = weight(context, m.matrix).format.encoding;
+  const WeightFormat& format = weight(context, m.matrix).format;
+  const Encoding encoding = format.encoding;
   std::string text = std::string("_") + encoding_name(encoding);
   if (encoding == Encoding::any) return text;  // one plain form, of one matrix
   if (encoding == Encoding::w8a8) return w8a8_suffix(context, m.up != kNone, config);
   if (m.up != kNone) text += "_gated";
-  if (products_in_half(context, encoding)) text += "_half";
+  if (format.group == kHalfUnit) text += "_g16";
+  if (products_in_half(context, format)) text += "_half";
   if (config.texels) return text + "_tx";
   if (config.subgroup) text += "_sg";
   return text;
 }
 
 // Whether every row of the activations and the ranges of weights are whole texels, no more of them
-// than a view may hold. Codes are units of 16 bytes, pairs words.
+// than a view may hold. Codes are units of 16 bytes, pairs and sums words.
 bool fits_texels(const KernelContext& context, const Matmul& m, const WeightRange& weights) {
   const auto row_bytes = static_cast<uint64_t>(m.x.width * (m.x.is_f16() != 0 ? 2 : 4));
   const uint64_t most = context.limits.max_texels;
-  const Encoding encoding = weight(context, m.matrix).format.encoding;
+  const WeightFormat& format = weight(context, m.matrix).format;
   // Scales are read once a result, from a buffer; codes are whole texels always.
-  if (encoding == Encoding::w8a8) {
+  if (format.encoding == Encoding::w8a8) {
     return (m.x.rows != 1 || row_bytes % 16 == 0) && m.x.operand.bytes / 16 <= most &&
-           m.codes.bytes / 16 <= most && weights.codes.bytes / 16 <= most;
+           m.made.bytes / 16 <= most && weights.codes.bytes / 16 <= most;
   }
-  return !products_in_half(context, encoding) && encoding != Encoding::any &&
+  return !products_in_half(context, format) && format.encoding != Encoding::any &&
          row_bytes % 16 == 0 && m.x.operand.bytes / 16 <= most &&
-         weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most;
+         weights.codes.bytes / 16 <= most && weights.pairs.bytes / 4 <= most &&
+         m.made.bytes / 4 <= most;
 }
 
 // A row that was asked for by its numbers is run as it is or not at all.
@@ -83,7 +95,8 @@ void require_valid(const KernelContext& context, const ConfigRequest& request) {
                   " invocations (limit " + std::to_string(limits.max_invocations) + ") and " +
                   std::to_string(shared_bytes(row, request.shape)) +
                   " bytes of shared memory (limit " + std::to_string(limits.shared_memory) +
-                  "), rows must be even, and subgroup operations need at least " +
+                  "), rows must be even, activation rows of a lane at most " +
+                  std::to_string(kMostTileTokens) + ", and subgroup operations need at least " +
                   std::to_string(broadcast_lanes(limits)) +
                   " lanes; choose another row, pocket_kernel_lab --all lists the valid ones");
 }
@@ -103,7 +116,8 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                              .gated = gated,
                              .aligned = format.columns % 4 == 0,
                              .texels = fits_texels(context, m, weights),
-                             .half = products_in_half(context, format.encoding)};
+                             .half = products_in_half(context, format),
+                             .group16 = format.four_bit() && format.group == kHalfUnit};
   const std::string what = std::string(encoding_name(format.encoding)) + " " +
                            std::to_string(range.rows) + " x " + std::to_string(format.columns);
   if (context.forced != nullptr) require_valid(context, {kernel, shape, what});
@@ -131,11 +145,11 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       broadcast_lanes(context.limits)};
   const bool codes = w8a8 && reads_codes(tokens, config);
   if (codes) d.specialization[4] = 2;  // X_KIND of shaders/common/w8a8.glsl
-  const bool half = products_in_half(context, format.encoding);
+  const bool half = products_in_half(context, format);
   if (tokens == 1 || planes || half) d.specialization.push_back(config.splits);
   if (planes || half) d.specialization.push_back(static_cast<uint32_t>(format.width));
   if (half) d.specialization.push_back(pairs_halves(context.limits) ? 1 : 0);
-  d.operands = {step_record(), codes ? m.codes : m.x.operand, weights.codes,
+  d.operands = {step_record(), codes ? m.made : m.x.operand, weights.codes,
                 bias.operand,  combine.operand,               out.operand};
   WeightRange up;
   if (gated) {
@@ -145,6 +159,7 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
   }
   if (codes4 || w8a8) d.operands.push_back(weights.pairs);
   if ((codes4 || w8a8) && gated) d.operands.push_back(up.pairs);
+  if (reads_sums(format, tokens)) d.operands.push_back(m.made);
   if (planes) {
     d.operands.insert(d.operands.end(), weights.planes.begin(), weights.planes.end());
     d.operands.resize(static_cast<size_t>(6 + kMostWidth - 1), unused());
@@ -161,7 +176,7 @@ Dispatch plan_range(const KernelContext& context, const Matmul& m, const RowRang
                       u32(range.rows),
                       u32(static_cast<int64_t>(format.code_row_bytes()) / unit_bytes),
                       codes4 ? u32(format.groups()) : 0,
-                      codes4 ? u32(format.group / 32) : 0,
+                      codes4 ? u32(std::max<int64_t>(1, format.group / 32)) : 0,
                       u32(tokens),
                       in_body(context, m.op) ? 1u : 0u,
                       u32(m.out.width),
@@ -194,7 +209,7 @@ Dispatch plan_quantise(const KernelContext& context, const Matmul& m, const std:
   Dispatch d;
   d.shader = "quantise_w8a8";
   d.specialization = {config.lanes, m.x.is_f16()};
-  d.operands = {step_record(), m.x.operand, m.codes};
+  d.operands = {step_record(), m.x.operand, m.made};
   d.operands.back().access = Access::write;
   d.push_constants = {u32(m.x.width), u32(words), u32(m.x.rows), in_body(context, m.op) ? 1u : 0u,
                       float_bits(1.0f / matrix.act_scale)};
@@ -206,16 +221,42 @@ Dispatch plan_quantise(const KernelContext& context, const Matmul& m, const std:
   return finish(context, std::move(d));
 }
 
-// The codes of x behind `first_byte` of the scratch.
-Operand codes_operand(const KernelContext& context, const Matmul& m, uint64_t first_byte) {
-  Operand codes;
-  codes.kind = Operand::Kind::scratch;
-  codes.offset = checked_round_up(first_byte, uint64_t{context.limits.offset_alignment});
-  codes.bytes = static_cast<uint64_t>(m.x.rows) * weight(context, m.matrix).format.code_row_bytes();
-  return codes;
+// The sums of the groups of all activation rows, likewise. Its additions count as the kernel's products.
+Dispatch plan_group_sums(const KernelContext& context, const Matmul& m, const std::string& label) {
+  const WeightFormat& format = weight(context, m.matrix).format;
+  const KernelConfig& config = choose_config(Kernel::map, context.limits, {});
+  Dispatch d;
+  d.shader = "group_sums";
+  d.specialization = {config.lanes, m.x.is_f16(), format.columns % 4 == 0 ? 1u : 0u,
+                      products_in_half(context, format) ? 1u : 0u, u32(format.group)};
+  d.operands = {step_record(), m.x.operand, m.made};
+  d.operands.back().access = Access::write;
+  d.push_constants = {u32(m.x.width), u32(format.groups()), u32(m.x.rows),
+                      in_body(context, m.op) ? 1u : 0u};
+  d.groups = {groups_for(m.x.rows * format.groups(), config.lanes), 1, 1};
+  d.op = m.op;
+  d.label = label + " sums";
+  d.config = config.str();
+  return finish(context, std::move(d));
 }
 
-// `made`: the codes of x lie in scratch already, from another matrix with the same input scale.
+// What is made of x, behind `first_byte` of the scratch.
+Operand made_operand(const KernelContext& context, const Matmul& m, uint64_t first_byte) {
+  const WeightFormat& format = weight(context, m.matrix).format;
+  Operand made;
+  made.kind = Operand::Kind::scratch;
+  made.offset = checked_round_up(first_byte, uint64_t{context.limits.offset_alignment});
+  if (format.encoding == Encoding::w8a8) {
+    made.bytes = static_cast<uint64_t>(m.x.rows) * format.code_row_bytes();
+  } else if (reads_sums(format, m.x.rows)) {
+    // Rows of a group are padded for vector loads, and the last tile of rows may reach behind them.
+    const int64_t rows = checked_round_up(m.x.rows, int64_t{4}, "the sums of a chunk");
+    made.bytes = static_cast<uint64_t>(4 * (rows * format.groups() + kMostTileTokens));
+  }
+  return made;
+}
+
+// `made`: what is made of x lies in scratch already, from another matrix.
 std::vector<Dispatch> plan_ranges(const KernelContext& context, const Matmul& m,
                                   const std::string& label, bool made = false) {
   std::vector<WeightId> ids = {m.matrix};
@@ -224,10 +265,15 @@ std::vector<Dispatch> plan_ranges(const KernelContext& context, const Matmul& m,
   for (const RowRange& range : row_ranges(context, ids)) {
     dispatches.push_back(plan_range(context, m, range, label));
   }
+  if (made) return dispatches;
+  const WeightFormat& format = weight(context, m.matrix).format;
   const auto reads = [](const Dispatch& d) { return d.operands[1].kind == Operand::Kind::scratch; };
-  if (!made && weight(context, m.matrix).format.encoding == Encoding::w8a8 &&
+  if (format.encoding == Encoding::w8a8 &&
       std::any_of(dispatches.begin(), dispatches.end(), reads)) {
     dispatches.insert(dispatches.begin(), plan_quantise(context, m, label));
+  }
+  if (reads_sums(format, m.x.rows)) {
+    dispatches.insert(dispatches.begin(), plan_group_sums(context, m, label));
   }
   return dispatches;
 }
@@ -254,7 +300,7 @@ std::vector<Dispatch> plan_linear(const KernelContext& context, int32_t op) {
   m.matrix = o.weights.at(0);
   m.bias = at_or_none(o.weights, 1);
   m.activation = o.attributes.activation;
-  m.codes = codes_operand(context, m, 0);
+  m.made = made_operand(context, m, 0);
   return plan_ranges(context, m, o.name);
 }
 
@@ -271,16 +317,17 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   m.activation = o.attributes.activation;
   const WeightFormat& gate = weight(context, m.matrix).format;
   const WeightFormat& up = weight(context, m.up).format;
-  const uint32_t bindings = gate.pair_bytes() != 0 ? 10 : 8;  // of one dispatch for both
-  const bool w8a8 = gate.encoding == Encoding::w8a8;
-  m.codes = codes_operand(context, m, 0);
-  if (gate.encoding == up.encoding && gate.group == up.group && gate.encoding != Encoding::any &&
-      context.limits.max_storage_buffers >= bindings &&
+  // Of one dispatch for both.
+  const uint32_t bindings =
+      (gate.pair_bytes() != 0 ? 10u : 8u) + (reads_sums(gate, m.x.rows) ? 1u : 0u);
+  m.made = made_operand(context, m, 0);
+  if (gate.encoding == up.encoding && gate.group == up.group && gate.group != kHalfUnit &&
+      gate.encoding != Encoding::any && context.limits.max_storage_buffers >= bindings &&
       !gates_apart(context.limits, gate.four_bit())) {
     return plan_ranges(context, m, o.name);
   }
-  // Two encodings, planes, or too few bindings or registers for both: the gate goes through
-  // scratch.
+  // Two encodings, planes, groups of 16, or too few bindings or registers for both: the gate goes
+  // through scratch.
   View gate_out;
   gate_out.operand.kind = Operand::Kind::scratch;
   gate_out.operand.bytes = static_cast<uint64_t>(4 * m.out.rows * m.out.width);
@@ -290,7 +337,7 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   Matmul first = m;
   first.out = gate_out;
   first.up = first.up_bias = kNone;
-  first.codes = codes_operand(context, first, gate_out.operand.bytes);
+  first.made = made_operand(context, first, gate_out.operand.bytes);
   Matmul second = m;
   second.matrix = m.up;
   second.bias = m.up_bias;
@@ -299,10 +346,11 @@ std::vector<Dispatch> plan_gated_linear(const KernelContext& context, int32_t op
   second.combine = gate_out;
   second.combine.operand.access = Access::read;
   second.combine_mode = 3;
-  second.codes = codes_operand(context, second, gate_out.operand.bytes);
+  second.made = made_operand(context, second, gate_out.operand.bytes);
   std::vector<Dispatch> dispatches = plan_ranges(context, first, o.name + " gate");
-  const bool made = w8a8 && up.encoding == gate.encoding &&
-                    dispatches.front().shader == "quantise_w8a8";
+  const std::string& front = dispatches.front().shader;
+  const bool made = (front == "quantise_w8a8" && up.encoding == gate.encoding) ||
+                    (front == "group_sums" && up.group == gate.group);
   for (Dispatch& d : plan_ranges(context, second, o.name + " up", made)) {
     dispatches.push_back(std::move(d));
   }

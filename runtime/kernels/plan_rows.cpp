@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "runtime/base/error.h"
 #include "runtime/kernels/plan_support.h"
 #include "runtime/kernels/planners.h"
@@ -126,7 +128,7 @@ std::vector<Dispatch> plan_embed(const KernelContext& context, int32_t op) {
       const int64_t units = static_cast<int64_t>(format.code_row_bytes() / 16);
       const bool codes4 = format.pair_bytes() != 0;
       Dispatch d;
-      d.shader = "embed";
+      d.shader = format.group == 16 ? "embed_g16" : "embed";
       d.specialization = {config.lanes, static_cast<uint32_t>(format.encoding),
                           by_position ? 1u : 0u, adds ? 1u : 0u, out.is_f16()};
       d.operands = {step_record(), token_ids(context, Access::read), weights.codes, weights.pairs,
@@ -135,7 +137,7 @@ std::vector<Dispatch> plan_embed(const KernelContext& context, int32_t op) {
                           u32(units),
                           u32(range.first),
                           u32(range.rows),
-                          codes4 ? u32(format.group / 32) : 1,
+                          codes4 ? u32(std::max<int64_t>(1, format.group / 32)) : 1,
                           codes4 ? u32(format.groups()) : 0,
                           weights.pairs_base,
                           static_cast<uint32_t>(static_cast<int32_t>(o.attributes.position_offset)),

@@ -72,7 +72,8 @@ const char* section_role_name(SectionRole role) {
 
 void check_format(const WeightFormat& format, const std::string& name) {
   const bool group_fits = format.four_bit()
-                              ? format.group >= 32 && format.group <= 256 && format.group % 32 == 0
+                              ? format.group == 16 || (format.group >= 32 && format.group <= 256 &&
+                                                       format.group % 32 == 0)
                               : format.group == 0;
   if (format.rows < 1 || format.rows > kMaxExtent || format.columns < 1 ||
       format.columns > kMaxExtent - 256 || !group_fits) {
@@ -80,7 +81,7 @@ void check_format(const WeightFormat& format, const std::string& name) {
                 "Weight '" + name + "' of " + std::to_string(format.rows) + " x " +
                     std::to_string(format.columns) + " as " + encoding_name(format.encoding) +
                     " with groups of " + std::to_string(format.group) +
-                    " is not supported: groups hold 32 to 256 weights in steps of 32.");
+                    " is not supported: groups hold 16 weights, or 32 to 256 in steps of 32.");
   }
   constexpr uint32_t kAllWidths = (2u << kMostWidth) - (1u << kLeastWidth);
   const bool widths_fit = format.encoding == Encoding::any
@@ -101,7 +102,7 @@ void check_format(const WeightFormat& format, const std::string& name) {
 }
 
 int64_t WeightFormat::padded_columns() const {
-  return checked_round_up(columns, four_bit() ? group : unit_weights(encoding), "a weight's row");
+  return checked_round_up(columns, std::max(group, unit_weights(encoding)), "a weight's row");
 }
 
 int64_t WeightFormat::groups() const { return four_bit() ? padded_columns() / group : 0; }

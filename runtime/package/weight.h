@@ -10,8 +10,9 @@
 // A unit is 16 bytes: 32 weights of 4 bits, 8 of f16, 4 of f32.
 //   f16   K is padded with zeros to a multiple of 8     (32-row block, 8 columns a unit)
 //   f32   K is padded with zeros to a multiple of 4     (vectors and small tables)
-//   int4, m0e4: K is padded to a multiple of the group; a lane in the padding holds a code, and
-//         kernels must let it contribute nothing by treating the activation there as zero.
+//   int4, m0e4: K is padded to a multiple of the group, and of 32 where groups hold 16; a lane in the
+//         padding holds a code, and kernels must let it contribute nothing by treating the activation
+//         there as zero. The pair of a group of 16 that lies wholly in the padding is zero.
 //     codes  u32 j of a unit holds weights 8j..8j+7: weight 8j+2i in bits 4i..4i+3, weight 8j+2i+1
 //            in bits 16+4i..16+4i+3 (i = 0..3), so that (w << 6) & 0x03C003C0 | 0x3C003C00 and its
 //            three siblings give packed f16 pairs y = 1 + q/16 in column order.
@@ -60,7 +61,7 @@ struct SectionKind {
 struct WeightFormat {
   Encoding encoding = Encoding::f32;
   int64_t rows = 0, columns = 0;
-  int64_t group = 0;  // weights per (S, B) pair: multiple of 32, 4-bit encodings only
+  int64_t group = 0;  // weights per (S, B) pair: 16 or a multiple of 32, 4-bit encodings only
   uint32_t widths = 0;  // `any` only: bit w is set when codes of w bits have a table
   int32_t width = 0;    // `any` only: bits in use, one of the widths; a writer takes the largest
 

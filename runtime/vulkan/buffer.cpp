@@ -12,8 +12,8 @@ Buffer::Buffer(Device& device, uint64_t bytes, MemoryKind kind, MemoryUse use)
     : device_(&device), bytes_(std::max<uint64_t>(16, (bytes + 15) / 16 * 16)) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = bytes_;
-  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
-               VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+               VK_BUFFER_USAGE_TRANSFER_DST_BIT;
   if (device.limits().max_texels != 0) info.usage |= VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   const VolkDeviceTable& table = device.table();

@@ -1,5 +1,4 @@
-// VkBuffer with its memory. One usage for all: storage, texels, indirect, copy source and
-// destination.
+// VkBuffer with its memory. One usage for all: storage, texels, copy source and destination.
 #pragma once
 
 #include <cstddef>

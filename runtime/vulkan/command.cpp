@@ -38,10 +38,6 @@ void CommandBuffer::dispatch(const std::array<uint32_t, 3>& groups) {
   device_->table().vkCmdDispatch(handle_, groups[0], groups[1], groups[2]);
 }
 
-void CommandBuffer::dispatch_indirect(const Buffer& buffer, uint64_t offset) {
-  device_->table().vkCmdDispatchIndirect(handle_, buffer.handle(), offset);
-}
-
 void CommandBuffer::copy(const Buffer& from, uint64_t from_offset, const Buffer& to,
                          uint64_t to_offset, uint64_t bytes) {
   const VkBufferCopy region = {from_offset, to_offset, bytes};

@@ -24,8 +24,6 @@ inline constexpr Scope shader_write = {VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                        VK_ACCESS_SHADER_WRITE_BIT};
 inline constexpr Scope shader = {VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                  VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
-inline constexpr Scope indirect = {VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
-                                   VK_ACCESS_INDIRECT_COMMAND_READ_BIT};
 inline constexpr Scope copy_read = {VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_READ_BIT};
 inline constexpr Scope copy_write = {VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT};
 inline constexpr Scope copy = {VK_PIPELINE_STAGE_TRANSFER_BIT,
@@ -45,7 +43,6 @@ class CommandBuffer {
   void bind(const Pipeline&, VkDescriptorSet);
   void push(const Pipeline&, std::span<const uint32_t> words);
   void dispatch(const std::array<uint32_t, 3>& groups);
-  void dispatch_indirect(const Buffer&, uint64_t offset);
   void copy(const Buffer& from, uint64_t from_offset, const Buffer& to, uint64_t to_offset,
             uint64_t bytes);
   void fill(const Buffer&, uint64_t offset, uint64_t bytes, uint32_t word);

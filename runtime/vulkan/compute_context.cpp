@@ -73,7 +73,7 @@ uint64_t ComputeContext::run(std::span<const std::span<std::byte>> buffers,
     commands.bind(pipeline, descriptors.allocate(pipeline.set_layout(), ranges));
     commands.push(pipeline, dispatch.push_constants);
     commands.dispatch(dispatch.groups);
-    commands.barrier(scope::shader, scope::shader | scope::indirect);
+    commands.barrier(scope::shader, scope::shader);
   }
   timestamps.record(commands, 1);
   commands.end();

@@ -15,9 +15,8 @@ Queue::Queue(Device& device, VkQueue handle) : device_(device), handle_(handle) 
 void Queue::submit(const Submission& submission) {
   std::snprintf(last_label_, sizeof(last_label_), "%s", submission.label);
   VkSemaphore wait = VK_NULL_HANDLE, signal = VK_NULL_HANDLE;
-  const VkPipelineStageFlags wait_stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
-                                           VK_PIPELINE_STAGE_TRANSFER_BIT |
-                                           VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT;
+  const VkPipelineStageFlags wait_stages =
+      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
   VkTimelineSemaphoreSubmitInfo timeline{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
   VkSubmitInfo info{VK_STRUCTURE_TYPE_SUBMIT_INFO};
   info.commandBufferCount = static_cast<uint32_t>(submission.commands.size());

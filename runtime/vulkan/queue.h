@@ -21,7 +21,7 @@ struct Submission {
   std::span<const VkCommandBuffer> commands;  // any number, executed in order
   const char* label = "";  // of the last segment in it; kept (63 characters) for device loss
   const Fence* fence = nullptr;
-  TimelinePoint wait;  // before any compute, copy or indirect read of it
+  TimelinePoint wait;  // before any compute or copy of it
   TimelinePoint signal;
 };
 

@@ -29,12 +29,12 @@ Transfer::Transfer(Device& device, uint64_t staging_bytes, TransferPath path)
 
 void Transfer::begin() {
   commands_.begin(true);
-  commands_.barrier(scope::shader | scope::copy | scope::indirect, scope::copy);
+  commands_.barrier(scope::shader | scope::copy, scope::copy);
 }
 
 void Transfer::run() {
   commands_.barrier(scope::copy_write | scope::shader_write,
-                    scope::shader | scope::copy | scope::indirect | scope::host_read);
+                    scope::shader | scope::copy | scope::host_read);
   commands_.end();
   const VkCommandBuffer handle = commands_.handle();
   fence_.reset();

@@ -136,6 +136,8 @@ def main() -> int:
             results = load(path)
             everywhere.append(results)
             if options.accept:
+                if "only" in results:
+                    raise ValueError(f"{path} holds {results['only']} only; measure every shader, then accept")
                 said = [f"{results['gpu']}: {name_of(r)}: {text}" for r in results["shaders"] for text in faults(r)]
                 if not said:
                     options.baselines.mkdir(parents=True, exist_ok=True)

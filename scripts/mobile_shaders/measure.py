@@ -2,7 +2,8 @@
 """Compiles what the planner asks for on each phone with that phone's compiler and writes the figures.
 
     python3 scripts/mobile_shaders/measure.py [--build build/ci] [--compilers build/mobile-shaders]
-                                              [--out build/mobile-shaders/results] [--gpu NAME]... [--planned] [-j 2]
+                                              [--out build/mobile-shaders/results] [--gpu NAME]... [--planned]
+                                              [--only REGEX] [-j 2]
 
 Needs the compilers (setup.sh) and the built target list_pipelines. Exit code 5 when there are none."""
 
@@ -18,11 +19,12 @@ from queue import Queue
 
 from drivers import Cache, Compiler, Unavailable
 from gpus import GPUS
-from metrics import figures, is_hot, weights_per_iteration
+from metrics import NOT_FOR_PHONES, figures, is_hot, weights_per_iteration
 from spirv import Module
 from spirv_loop import inner_loop
 
-DECODE = re.compile(r"gemv_[a-z0-9]+_sg")
+DECODE = re.compile(r"gemv_[a-z0-9]+(_convert)?_sg")
+BASELINE = re.compile(r"_convert_")  # of the kernel lab, beside a planned kernel
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -37,12 +39,14 @@ def pipelines(build: Path, gpus) -> dict:
 
 
 def add_source_loops(rows: list, modules: dict, known: dict):
-    """To the first row of each encoding's decode kernel that the GPU is given: its inner loop as SPIR-V itself has it.
+    """To the first row of each encoding's decode kernel that the GPU is given, and of the baseline beside it: its inner
+    loop as SPIR-V itself has it.
     `known` keeps the answers from one GPU to the next: spirv-opt takes seconds for one."""
     done = set()
     for row in rows:
         shader, constants = row["shader"], row["constants"]
-        if shader in done or not row["planned"] or not DECODE.fullmatch(shader) or "inner" not in row:
+        decode = DECODE.fullmatch(shader) and (row["planned"] or BASELINE.search(shader))
+        if shader in done or not decode or "inner" not in row:
             continue
         done.add(shader)
         key = modules[shader].hash, tuple(constants.items())
@@ -100,13 +104,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mobile-shaders" / "results")
     parser.add_argument("--gpu", action="append", choices=list(GPUS), help="default: all")
     parser.add_argument("--planned", action="store_true", help="leave out the forms for phones with fewer features")
+    parser.add_argument("--only", type=re.compile, help="shaders whose names match; check.py stores no such results")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     options = parser.parse_args()
     gpus = [GPUS[name] for name in options.gpu or GPUS]
     try:
         jobs = pipelines(options.build, gpus)
+        jobs = {name: [job for job in rows if not NOT_FOR_PHONES.match(job["shader"])] for name, rows in jobs.items()}
         if options.planned:
-            jobs = {name: [job for job in rows if job["planned"]] for name, rows in jobs.items()}
+            jobs = {name: [job for job in rows if job["planned"] or BASELINE.search(job["shader"])]
+                    for name, rows in jobs.items()}
+        if options.only:
+            jobs = {name: [job for job in rows if options.only.fullmatch(job["shader"])] for name, rows in jobs.items()}
         shaders = {job["shader"] for rows in jobs.values() for job in rows}
         modules = {name: Module(options.build / "shaders" / f"{name}.spv") for name in sorted(shaders)}
         known = {}
@@ -114,6 +123,8 @@ def main() -> int:
             start = time.monotonic()
             result = measure_gpu(gpu, jobs[gpu.name], modules, options.compilers, options.jobs)
             add_source_loops(result["shaders"], modules, known)
+            if options.only:
+                result = {"only": options.only.pattern} | result
             write(options.out / f"{gpu.name}.json", result)
             print(f"{gpu.name}: {len(result['shaders'])} pipelines, {result['device']}, {result['driver']}, "
                   f"{time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -57,6 +57,12 @@ def counts(line: str, buffers: set) -> bool:
     return not FREE.match(name)
 
 
+def components(line: str) -> int:
+    """Of an operation's result: a vector's are as many operations of a GPU that has no vectors."""
+    match = re.match(r"%\w+ = Op\w+ %v([234])\w+ ", line)
+    return int(match[1]) if match else 1
+
+
 def loops(text: str) -> list:
     """Lines of each loop, from its merge instruction to the label it ends at; outer ones first."""
     lines = [line.strip() for line in text.splitlines()]
@@ -66,7 +72,8 @@ def loops(text: str) -> list:
 
 def inner_loop(module: Module, constants: dict, weights: int) -> dict:
     """Of the largest loop that holds no other: operations, conversions of integers to float among them, and
-    operations per weight; and of the loop around it, which does a group of 32 weights."""
+    operations per weight; and of the loop around it, which does a group of 32 weights. `scalar`: an operation on
+    vectors counts once a component."""
     text = specialised(module, constants)
     buffers = set(re.findall(r"(%\w+) = OpVariable %\w*StorageBuffer", text))
     buffers |= {match[1] for match in re.finditer(r"(%\w+) = OpAccessChain %\w+ (%\w+)", text) if match[2] in buffers}
@@ -74,13 +81,19 @@ def inner_loop(module: Module, constants: dict, weights: int) -> dict:
     def operations(body):
         return sum(counts(line, buffers) for line in body)
 
+    def scalar(body, pattern=re.compile("")):
+        return sum(components(line) for line in body if counts(line, buffers) and pattern.match(operation(line)))
+
     every = loops(text)
     innermost = [body for body in every if not any(line.startswith("OpLoopMerge") for line in body)]
     body = max(innermost, key=operations)
     result = {"operations": operations(body), "per_weight": round(operations(body) / weights, 3),
-              "conversions": sum(bool(CONVERSION.match(operation(line))) for line in body)}
+              "conversions": sum(bool(CONVERSION.match(operation(line))) for line in body),
+              "scalar_conversions": scalar(body, CONVERSION)}
     around = [outer for outer in every if outer is not body and body[0] in outer]
     if around:
-        result["per_weight_with_group"] = round(operations(min(around, key=len)) / weights, 3)
-        result["conversions_with_group"] = sum(bool(CONVERSION.match(operation(line))) for line in min(around, key=len))
+        group = min(around, key=len)
+        result["per_weight_with_group"] = round(operations(group) / weights, 3)
+        result["conversions_with_group"] = sum(bool(CONVERSION.match(operation(line))) for line in group)
+        result["scalar_per_weight_with_group"] = round(scalar(group) / weights, 3)
     return result

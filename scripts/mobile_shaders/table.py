@@ -96,8 +96,8 @@ def main() -> int:
             f"use. Spills and scratch are named where there are any: {faults} of {pipelines} hot pipelines. "
             f"Kernels that mean an\nint8 dot product, whose instruction must be there: {meant}.\n\n"
             f"{kernel_table(gpus)}\n"
-            "Instructions per weight in the inner loop, scale and bias of a group of 32 included, of the machine\n"
-            "code and of SPIR-V after spirv-opt; in brackets per product. Conversions of integers to float in the\n"
+            "Instructions per weight in the inner loop, scale and bias of a group of 32 (`_g16`: of 16) included, of the\n"
+            "machine code and of SPIR-V after spirv-opt; in brackets per product. Conversions of integers to float in the\n"
             f"inner loops of m0e4 kernels: {sum(converted)} in {len(converted)} loops.\n\n{per_weight_table(gpus)}")
     print(text, end="")
     readme = options.readme.read_text()

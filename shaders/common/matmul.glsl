@@ -3,13 +3,18 @@
 // rounds of 32. Packed weights are decoded in registers.
 //
 // Defines: one of ENCODING_F32, ENCODING_F16, ENCODING_INT4, ENCODING_M0E4, ENCODING_ANY; GATED for two matrices;
+// MANY_ROWS: prefill, which reads the activation sums of 4-bit groups (group_sums.comp); GROUP16: groups of 16;
 // SUBGROUP: lanes load distinct activations and hand them round, else every lane loads them all;
 // HALF: products and their sums over one round in pairs of f16, totals in f32. TEXELS, with
 // SUBGROUP: matmul_texels.glsl.
 //
 // 4-bit codes enter the top four fraction bits of f16 by a shift, and, or: y = 1 + q/16, exactly
 // (papers.md 1.2). Per group: sum(a x) = S sum(a y) + B sum(a); the activation sum is shared by all
-// rows of the lane. int4 is the same with S = 16 scale, B = -(16 + zero point) scale.
+// rows of the lane, and in prefill, made beforehand, by all workgroups. int4 is the same with
+// S = 16 scale, B = -(16 + zero point) scale.
+//
+// CONVERT, with ENCODING_INT4 and SUBGROUP: int4 as it is usually written. Codes are converted to float
+// and lose their zero point one by one, the sum is scaled once a group. A baseline of the kernel lab.
 //
 // A sum in f16 holds at most 16 products and then goes to f32: it is off by at most 16 half steps of
 // f16, 16/2048, of the sum of their magnitudes. Where f16 comes in PAIRED lanes the codes are centred
@@ -26,6 +31,9 @@
 #endif
 #if defined(ENCODING_INT4) || defined(ENCODING_M0E4)
 #define CODES4
+#ifdef MANY_ROWS
+#define GIVEN_SUMS
+#endif
 #endif
 #if !defined(TEXELS) && !defined(ENCODING_ANY)
 #define RUNNING_ROWS  // row_block and row_pairs follow the columns
@@ -86,10 +94,16 @@ layout(std430, binding = 7) readonly buffer UpBias { uint up_bias_words[]; };
 WORDS(8, Pairs, pairs)
 WORDS(9, UpPairs, up_pairs)
 #endif
+#ifdef GIVEN_SUMS
+#define SUMS_BINDING 10
+#endif
 #else
 #define MATRICES 1u
 #ifdef CODES4
 WORDS(6, Pairs, pairs)
+#endif
+#ifdef GIVEN_SUMS
+#define SUMS_BINDING 7
 #endif
 #endif
 
@@ -114,6 +128,10 @@ layout(push_constant) uniform Push {
 uint columns = push.columns, units = push.units, groups = push.groups,
      group_rounds = push.group_rounds, pairs_base = push.pairs_base,
      up_pairs_base = push.up_pairs_base;
+#ifdef GIVEN_SUMS
+uint sums_stride = (push.tokens + 3u) & ~3u;  // from the sums of one group to those of the next
+uint first_sum;                  // of the workgroup's first activation row
+#endif
 
 // Elements of a row from column k on. Columns that are whole rounds need no bound.
 const bool WHOLE = ALIGNED == 2u;
@@ -172,6 +190,7 @@ ACTIVATIONS load_x(uint base, uint k) {
 
 #ifdef HALF
 #define WEIGHTS f16vec4
+#define WEIGHT float16_t
 f16vec4 from_halves(uint a, uint b) { return f16vec4(unpackFloat2x16(a), unpackFloat2x16(b)); }
 f16vec4 values_of(uvec2 a) { return from_halves(a.x, a.y); }
 float sum_of(f16vec4 a) {
@@ -180,13 +199,19 @@ float sum_of(f16vec4 a) {
 }
 #else
 #define WEIGHTS vec4
+#define WEIGHT float
 vec4 from_halves(uint a, uint b) { return vec4(unpackHalf2x16(a), unpackHalf2x16(b)); }
 vec4 values_of(vec4 a) { return a; }
 float sum_of(vec4 a) { return dot(a, vec4(1.0)); }
 #endif
 
 // Weights of the low and the high 16 code bits of a word: columns 0..3 and 4..7 of its eight.
-#if defined(TEXELS)
+#if defined(CONVERT)
+WEIGHTS converted(uvec4 shifted) { return WEIGHTS(ivec4(shifted & 15u)); }
+// Less the zero point of the row `j` of SLOT.
+#define low_codes(w) (converted(uvec4(w, (w) >> 16, (w) >> 4, (w) >> 20)) - group_zero[j])
+#define high_codes(w) (converted(uvec4((w) >> 8, (w) >> 24, (w) >> 12, (w) >> 28)) - group_zero[j])
+#elif defined(TEXELS)
 // The same 1 + q/16 put together as f32, which spares the conversion.
 vec4 low_codes(uint w) {
   return uintBitsToFloat((uvec4(w << 19, w << 3, w << 15, w >> 1) & 0x00780000u) | 0x3F800000u);
@@ -252,10 +277,17 @@ const uint ALL_ROWS = MATRICES * ROWS;  // the second matrix's after the first's
 uint cell_of(uint j, uint t) { return (j / ROWS * TOKENS + t) * ROWS + j % ROWS; }
 float total[ALL_ROWS * TOKENS];
 #ifdef CODES4
-float group_sum[TOKENS];  // activations of the group
-#ifdef HALF
+float group_sum[TOKENS];  // activations of the group; CONVERT: zero
+#if defined(GROUP16) && defined(SUBGROUP) && !defined(GIVEN_SUMS)
+float high_group_sum[TOKENS];  // of the round's second group
+#endif
+#ifdef CONVERT
+WEIGHT group_zero[ALL_ROWS];
+#endif
+#if defined(HALF) || defined(CONVERT)
 uint group_pair[ALL_ROWS];
-#else
+#endif
+#ifndef HALF
 float group_total[ALL_ROWS * TOKENS];
 #endif
 #endif
@@ -303,6 +335,11 @@ ACTIVATIONS own[TOKENS], own_high[TOKENS];
 #endif
 
 #ifdef SUBGROUP
+#ifdef TEXELS
+#define OF_LANE(value, lane) subgroupShuffle(value, lane)
+#else
+#define OF_LANE(value, lane) subgroupBroadcast(value, lane)
+#endif
 // The lane's own activations of a round, and their sum over the lanes.
 uint own_column = 4u * (gl_SubgroupInvocationID & (SPREAD - 1u));
 #ifndef TEXELS
@@ -321,7 +358,16 @@ void load_own(uint round) {
     own[t] = load_x(token_base[t], k);
     if (SPREAD == 4u) own_high[t] = load_x(token_base[t], k + 16u);
   }
-#ifdef CODES4
+#if defined(GIVEN_SUMS) || defined(CONVERT)
+#elif defined(GROUP16)
+  for (uint t = 0u; t < TOKENS; ++t) {
+    float low = sum_of(values_of(own[t])), high = low;
+    if (SPREAD == 4u) high = sum_of(values_of(own_high[t]));
+    group_sum[t] = OF_LANE(low, 0u) + OF_LANE(low, 1u) + OF_LANE(low, 2u) + OF_LANE(low, 3u);
+    high_group_sum[t] = SPREAD == 4u ? OF_LANE(high, 0u) + OF_LANE(high, 1u) + OF_LANE(high, 2u) + OF_LANE(high, 3u)
+                                     : OF_LANE(high, 4u) + OF_LANE(high, 5u) + OF_LANE(high, 6u) + OF_LANE(high, 7u);
+  }
+#elif defined(CODES4)
   for (uint t = 0u; t < TOKENS; ++t) {
     float all = sum_of(values_of(own[t]));
     if (SPREAD == 4u) all += sum_of(values_of(own_high[t]));
@@ -351,7 +397,9 @@ vec2 scale_bias(uint word) {
 #else
   const float centre = 0.0;
 #endif
-#ifdef ENCODING_INT4
+#if defined(CONVERT)
+  pair.y = 0.0;
+#elif defined(ENCODING_INT4)
   pair = vec2(16.0 * pair.x, (16.0 * centre - 16.0 - pair.y) * pair.x);
 #else
   pair.y += centre * pair.x;
@@ -367,6 +415,9 @@ void begin_totals() {
 #endif
 }
 
+#ifdef GROUP16
+void fold(uint round, uint half_round);  // of matmul_group16.glsl
+#endif
 #if defined(ENCODING_ANY)
 #include "common/matmul_planes.glsl"
 #elif defined(TEXELS)
@@ -375,74 +426,5 @@ void begin_totals() {
 #include "common/matmul_round.glsl"
 #endif
 
-#ifdef CODES4
-// Word of the scale and bias of group g in row j of both matrices.
-uint pair_of(uint j, uint g) {
-#ifdef RUNNING_ROWS
-  uint at = ROW_AT(row_pairs, j % ROWS);
-#else
-  uint at = row_pairs[j % ROWS] + g * row_stride[j % ROWS];
-#endif
-#ifdef GATED
-  if (j >= ROWS) return WORD(up_pairs, up_pairs_base + at);
-#endif
-  return WORD(pairs, pairs_base + at);
-}
-
-// Columns of split `first_split` of `splits`: groups are dealt out in turn.
-void inner_product(uint first_split, uint splits) {
-  uint rounds = (columns + 31u) >> 5;
-  begin_totals();
-#ifdef RUNNING_ROWS
-  EVEN_ROWS(j) {
-    row_block[j] += first_split * group_rounds * row_stride[j];
-    row_pairs[j] += first_split * row_stride[j];
-  }
-#endif
-  for (uint g = first_split; g < groups; g += splits) {
-    for (uint t = 0u; t < TOKENS; ++t) group_sum[t] = 0.0;
-#ifdef HALF
-    for (uint j = 0u; j < ALL_ROWS; ++j) group_pair[j] = pair_of(j, g);
-#else
-    for (uint i = 0u; i < ALL_ROWS * TOKENS; ++i) group_total[i] = 0.0;
-#endif
-    uint end = min((g + 1u) * group_rounds, rounds);
-    for (uint round = g * group_rounds; round < end; ++round) run_round(round);
-    for (uint j = 0u; j < ALL_ROWS; ++j) {
-#ifdef HALF
-      for (uint t = 0u; t < TOKENS; ++t) total[cell_of(j, t)] += scale_bias(group_pair[j]).y * group_sum[t];
-#else
-      vec2 pair = scale_bias(pair_of(j, g));
-      for (uint t = 0u; t < TOKENS; ++t) {
-        uint cell = cell_of(j, t);
-        total[cell] += pair.x * group_total[cell] + pair.y * group_sum[t];
-      }
-#endif
-    }
-#ifdef RUNNING_ROWS
-    EVEN_ROWS(j) {
-      row_pairs[j] += splits * row_stride[j];
-      row_block[j] += (splits - 1u) * group_rounds * row_stride[j];
-    }
-#endif
-  }
-}
-#else
-// Columns of split `first_split` of `splits`: rounds are dealt out in turn.
-void inner_product(uint first_split, uint splits) {
-  uint rounds = (columns + 31u) >> 5;
-  begin_totals();
-#ifdef RUNNING_ROWS
-  uint step = WHOLE ? ROUND_UNITS : 0u;
-  EVEN_ROWS(j) row_block[j] += first_split * step * row_stride[j];
-#endif
-  for (uint round = first_split; round < rounds; round += splits) {
-    run_round(round);
-#ifdef RUNNING_ROWS
-    EVEN_ROWS(j) row_block[j] += splits * step * row_stride[j];
-#endif
-  }
-}
-#endif
-
+#include "common/matmul_columns.glsl"
 #include "common/epilogue.glsl"

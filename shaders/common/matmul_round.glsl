@@ -27,8 +27,8 @@
   for (uint j = 0u; j < ROWS; ++j) unit[j] = codes[UNIT_AT(j, u)];
 #endif
 
-// Without subgroups the activation sum of a group is made on the way.
-#if defined(CODES4) && !defined(SUBGROUP)
+// In decode without subgroups the activation sum of a group is made on the way.
+#if defined(CODES4) && !defined(SUBGROUP) && !defined(GIVEN_SUMS)
 #define ADD_TO_GROUP(t, a) group_sum[t] += sum_of(a);
 #else
 #define ADD_TO_GROUP(t, a)
@@ -62,6 +62,8 @@ void carry() {
   }
 }
 #define MIDDLE if (PAIRED == 0u) carry();
+#elif defined(GROUP16)
+#define MIDDLE fold(round, 0u);
 #else
 #define MIDDLE
 #endif
@@ -108,6 +110,9 @@ void run_round(uint round) {
   ROUND_UNIT(5u, 1u)
   ROUND_UNIT(6u, 2u)
   ROUND_UNIT(7u, 3u)
+#endif
+#ifdef GROUP16
+  fold(round, 1u);
 #endif
 #ifdef CODES4
   EVEN_ROWS(j) row_block[j] += row_stride[j];

@@ -41,12 +41,24 @@ uint unit_of(uint u) { return WHOLE ? u : min(u, units - 1u); }
   LOAD_UNITS(buffer, unit_of(8u * round + s + 1u))                                         \
   SLOT(s + 1u, matrix, uintBitsToFloat(unit[j]))
 #endif
+#ifdef GROUP16
+#define ROUND(buffer, matrix)                                                              \
+  {                                                                                        \
+    uvec4 unit[ROWS];                                                                      \
+    UNITS_AHEAD(buffer)                                                                    \
+    [[dont_unroll]] for (uint s = 0u; s < 4u; s += 2u) { SLOTS(buffer, matrix) }           \
+    fold(round, 0u);                                                                       \
+    [[dont_unroll]] for (uint s = 4u; s < 8u; s += 2u) { SLOTS(buffer, matrix) }           \
+    fold(round, 1u);                                                                       \
+  }
+#else
 #define ROUND(buffer, matrix)                                                              \
   {                                                                                        \
     uvec4 unit[ROWS];                                                                      \
     UNITS_AHEAD(buffer)                                                                    \
     [[dont_unroll]] for (uint s = 0u; s < 8u; s += 2u) { SLOTS(buffer, matrix) }           \
   }
+#endif
 
 void run_round(uint round) {
   load_own(round);

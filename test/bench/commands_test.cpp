@@ -1,6 +1,7 @@
 // The commands over a tiny model, each JSON document against its schema.
 #include <cmath>
 
+#include "converter/package/writer.h"
 #include "test/bench/llmbench.h"
 #include "test/support/catch.h"
 #include "test/support/schema.h"
@@ -25,6 +26,26 @@ std::vector<double> log_softmax(const std::vector<double>& row) {
   std::vector<double> result;
   for (const double value : row) result.push_back(value - std::log(sum));
   return result;
+}
+
+// The same file with outliers of these importances, which the w8a8 weights take in turn.
+void copy_with_outliers(const std::string& from, const std::string& to,
+                        const std::vector<float>& importances) {
+  const Package package = Package::open(from);
+  PackageWriter writer(to);
+  size_t next = 0;
+  for (const Weight& weight : package.manifest().weights) {
+    writer.begin_weight(weight.name, weight.shape, weight.format);
+    if (weight.format.encoding == Encoding::w8a8) {
+      writer.set_input(weight.act_scale, Outlier{importances[next++ % importances.size()], {3}, 0.5f});
+    }
+    for (const Section& section : weight.sections) {
+      const auto bytes = package.section(section);
+      writer.append(section.role, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+                    section.bits);
+    }
+  }
+  writer.finish(package.manifest());
 }
 
 }  // namespace
@@ -279,6 +300,45 @@ TEST_CASE("a model with 8-bit weights runs from inspect to tokens") {
       {"perplexity", file.path(), "--text", tokens, "--against", model().path()});
   CHECK(near.at("kl").get<double>() > 0);
   CHECK(near.at("kl").get<double>() < 0.05);  // the same weights in f16
+}
+
+TEST_CASE("run and perplexity say how many inputs of a model are cut off, and how far") {
+  TinyOptions options;
+  options.encoding = Encoding::w8a8;
+  const TinyFile file(options);
+  const std::string cut = file.folder() / "cut.pocket", tokens = file.folder() / "tokens.json";
+  // An importance of 1 lies where the codes end: nothing is cut off.
+  copy_with_outliers(file.path(), cut, {2.5f, 1.0f, 7.25f});
+  write_file(tokens, "[1,2,3,4,5,6,7,8]");
+  int64_t linears = 0;
+  const Package package = Package::open(cut);
+  for (const Weight& weight : package.manifest().weights) {
+    linears += weight.outlier && weight.outlier->importance > 1.0f;
+  }
+  REQUIRE(linears > 1);
+  const std::string json = file.folder() / "report.json";
+  const std::vector<std::string> commands[] = {
+      {"run", "", "-p", "4", "-n", "2", "-r", "1", "--json", json},
+      {"perplexity", "", "--text", tokens, "--json", json}};
+  for (std::vector<std::string> command : commands) {
+    INFO(command[0]);
+    command[1] = cut;
+    const CommandResult said = llmbench(command);
+    INFO(said.err);
+    REQUIRE(said.exit_code == 0);
+    CHECK(said.err.find("inputs of " + std::to_string(linears) + " w8a8 linears are cut off") !=
+          std::string::npos);
+    CHECK(said.err.find("1/7.25") != std::string::npos);
+    CHECK(said.err.find("--w8a8-clip-threshold") != std::string::npos);
+    const nlohmann::json report = nlohmann::json::parse(read_file(json));
+    CHECK(schema_errors(command[0], report) == "");
+    CHECK(report.at("cut_outliers").at("linears") == linears);
+    CHECK(report.at("cut_outliers").at("importance") == 7.25);
+  }
+  const CommandResult whole = llmbench({"perplexity", file.path(), "--text", tokens, "--json", json});
+  REQUIRE(whole.exit_code == 0);
+  CHECK(whole.err.find("cut off") == std::string::npos);
+  CHECK(nlohmann::json::parse(read_file(json)).at("cut_outliers").at("linears") == 0);
 }
 
 TEST_CASE("devices --measure: bandwidth and arithmetic that the report's shares refer to") {

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "converter/onnx/import.h"
@@ -230,11 +231,22 @@ TEST_CASE("a budget of bits: chosen with and without a text, kept, verified and 
         for (const auto& candidate : choice.at("candidates")) {
           CHECK(candidate.at("error").get<double>() < 0.1);
         }
+        CHECK(choice.at("candidates").front().at("group") == 16);
         CHECK(choice.at("candidates").back().at("encoding") == "f16");
         CHECK(choice.at("candidates").back().at("error").get<double>() < 1e-5);
       }
       CHECK(weights >= 6);
     }
+  }
+  // Below the 6 bits of groups of 16 these are no candidates.
+  const auto small = llmconvert({test::model_folder("folktale-2m"), "-o", path, "--target-bits", "5",
+                                 "--report", report_path, "--quiet"});
+  INFO(small.err);
+  REQUIRE(small.exit_code == 0);
+  const auto report = nlohmann::json::parse(test::read_file(report_path));
+  REQUIRE(report.at("budget").at("choices").size() > 10);
+  for (const auto& choice : report.at("budget").at("choices")) {
+    CHECK(choice.at("candidates").front().at("group") == 32);
   }
 }
 
@@ -310,6 +322,37 @@ TEST_CASE("options reach the file") {
     ++grouped;
   }
   CHECK(grouped > 5);
+}
+
+TEST_CASE("every method converts to groups of 16, is verified, and costs 6 bits a weight and padding") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "out.pocket", report_path = folder / "report.json";
+  const std::string ids = folder / "ids.json";
+  write_windows(ids);
+  for (const char* weights : {"m0e4", "int4"}) {
+    for (const char* method : {"rtn", "gptq", "awq", "awq+gptq"}) {
+      INFO(weights << ", " << method);
+      std::vector<std::string> words = {test::model_folder("tiny-qwen2"), "-o", path, "--weights", weights,
+                                        "--method", method, "--group-size", "16", "--verify",
+                                        "--report", report_path};
+      if (std::string(method) != "rtn") words.insert(words.end(), {"--calibration", ids});
+      const auto result = llmconvert(words);
+      INFO(result.err);
+      REQUIRE(result.exit_code == 0);
+      const auto report = nlohmann::json::parse(test::read_file(report_path));
+      size_t grouped = 0;
+      for (const auto& weight : report.at("weights")) {
+        if (weight.at("encoding") != weights) continue;
+        CHECK(weight.at("group") == 16);
+        const auto columns = weight.at("shape").at(1).get<double>();
+        // Two pairs of 32 bits for each 32 codes, padding too.
+        CHECK(weight.at("quantisation").at("bits").get<double>() ==
+              Approx(6.0 * 32 * std::ceil(columns / 32) / columns));
+        ++grouped;
+      }
+      CHECK(grouped > 5);
+    }
+  }
 }
 
 TEST_CASE("held-out: the finished file is compared with the model") {

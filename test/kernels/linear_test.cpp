@@ -39,9 +39,10 @@ double run(Fixture& f, int32_t op, const Case& c, const DeviceLimits& limits, Ac
   state.record.tokens = static_cast<uint32_t>(c.valid == 0 ? c.tokens : c.valid);
   KernelContext context{&f.manifest, limits, bindings, accumulate, c.tokens == 1};
   context.forced = forced;
-  if (forced != nullptr) REQUIRE(plan_operator(context, op).at(0).config == forced->str());
-  CAPTURE(plan_operator(context, op).at(0).shader);
-  REQUIRE(plan_operator(context, op).at(0).shader.ends_with(form));
+  const Dispatch last = plan_operator(context, op).back();  // in front may stand what makes its sums
+  if (forced != nullptr) REQUIRE(last.config == forced->str());
+  CAPTURE(last.shader);
+  REQUIRE(last.shader.ends_with(form));
   return compare(f, op, context, state);
 }
 
@@ -247,7 +248,8 @@ TEST_CASE("gated_linear equals the reference, in one dispatch and through scratc
           KernelContext context{&f.manifest, set.limits, bindings, Accumulate::fp32, tokens == 1};
           CAPTURE(set.name, encoding_name(encoding), tokens, rows, columns);
           const bool through_scratch = mixed && encoding != Encoding::f16;
-          REQUIRE(plan_operator(context, op).size() == (through_scratch ? 2u : 1u));
+          const size_t sums = encoding == Encoding::m0e4 && tokens > 1 ? 1 : 0;
+          REQUIRE(plan_operator(context, op).size() == (through_scratch ? 2u : 1u) + sums);
           REQUIRE(compare(f, op, context, state) < kTolerance);
         }
       }

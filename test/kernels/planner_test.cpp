@@ -29,11 +29,11 @@ constexpr uint32_t kMostBindings = 8;
 // A decoder layer with embedding and head: shapes only, no bytes.
 struct Model {
   Manifest manifest;
-  int64_t hidden, inner, vocab;
+  int64_t hidden, inner, vocab, group;
 
   Model(int64_t width, int64_t ffn, int32_t heads, int32_t kv_heads, int32_t head_dim,
-        int64_t words, Encoding encoding)
-      : hidden(width), inner(ffn), vocab(words) {
+        int64_t words, Encoding encoding, int64_t group_size = 32)
+      : hidden(width), inner(ffn), vocab(words), group(group_size) {
     const Expr tokens = Expr::symbol("tokens"), rows = Expr::symbol("rows");
     const int64_t q = int64_t{heads} * head_dim, kv = int64_t{kv_heads} * head_dim;
     const TensorId x = tensor(tokens, hidden), y = tensor(tokens, hidden, DType::f16);
@@ -92,7 +92,7 @@ struct Model {
     w.name = "w" + std::to_string(manifest.weights.size());
     w.shape = {rows, columns};
     const bool codes4 = encoding == Encoding::int4 || encoding == Encoding::m0e4;
-    w.format = {encoding, rows, columns, codes4 ? 32 : 0};
+    w.format = {encoding, rows, columns, codes4 ? group : 0};
     if (encoding == Encoding::w8a8) w.act_scale = 0.05f;
     for (const SectionRole role : {SectionRole::codes, SectionRole::scale}) {
       const uint64_t row_bytes =
@@ -137,6 +137,7 @@ std::vector<Model> models() {
     all.emplace_back(2048, 16384, 8, 1, 256, 256000, encoding);
     all.emplace_back(4096, 14336, 32, 8, 128, 151936, encoding);
   }
+  all.emplace_back(2048, 8192, 32, 8, 64, 128256, Encoding::int4, 16);
   all.emplace_back(192, 448, 6, 2, 32, 2048, Encoding::w8a8);
   all.emplace_back(4096, 14336, 32, 8, 128, 151936, Encoding::w8a8);
   return all;
@@ -382,9 +383,51 @@ TEST_CASE("wide gates of a Mali with warps of 8 take a dispatch each") {
                          limits.name.find("Mali") != limits.name.npos;
       for (const int64_t tokens : {1, 8}) {
         const auto op = static_cast<int32_t>(gated - operators.begin());
-        const bool made = tokens > 1 || limits.subgroup_size == 0;  // codes of 8-bit kernels
-        const size_t more = encoding == Encoding::w8a8 && made ? 1 : 0;
+        // Codes of 8-bit kernels, sums of 4-bit ones.
+        const bool codes = tokens > 1 || limits.subgroup_size == 0;
+        const bool made = encoding == Encoding::w8a8 ? codes : encoding == Encoding::m0e4 && tokens > 1;
+        const size_t more = made ? 1 : 0;
         CHECK(plan_operator(model.context(limits, tokens), op).size() == (apart ? 2 : 1) + more);
+      }
+    }
+  }
+}
+
+TEST_CASE("prefill makes the sums of 4-bit groups once, decode none, and eleven bindings hold a gate") {
+  for (const int64_t group : {16, 32, 64}) {
+    const Model model(2048, 5632, 32, 4, 64, 32000, Encoding::m0e4, group);
+    constexpr int32_t kQkv = 2, kGated = 6;
+    DeviceLimits limits;
+    limits.name = "Adreno (TM) 750";
+    limits.subgroup_size = 64;
+    for (const uint32_t buffers : {8u, 10u, 11u, 16u}) {
+      limits.max_storage_buffers = buffers;
+      for (const int64_t tokens : {1, 64}) {
+        CAPTURE(group, buffers, tokens);
+        for (const int32_t op : {kQkv, kGated}) {
+          const std::vector<Dispatch> plan = plan_operator(model.context(limits, tokens), op);
+          const auto sums = std::count_if(plan.begin(), plan.end(), [](const Dispatch& d) {
+            return d.shader == "group_sums";
+          });
+          CHECK(sums == (tokens > 1 ? 1 : 0));
+          for (const Dispatch& d : plan) check(model, limits, d);
+          const bool apart = op == kGated && (group == 16 || buffers < (tokens > 1 ? 11u : 10u));
+          REQUIRE(plan.size() == (apart ? 2u : 1u) + static_cast<size_t>(sums));
+          if (sums == 0) continue;
+          REQUIRE(plan[0].shader == "group_sums");
+          const Operand& made = plan[0].operands.back();
+          CHECK(made.access == Access::write);
+          CHECK(made.bytes >= static_cast<uint64_t>(4 * tokens * 2048 / group));
+          for (size_t i = 1; i < plan.size(); ++i) {
+            const Operand& read = plan[i].operands.back();
+            CHECK(read.kind == Operand::Kind::scratch);
+            CHECK(read.access == Access::read);
+            CHECK(read.offset == made.offset);
+            CHECK(read.bytes == made.bytes);
+          }
+          // The gate's own results lie in front of them.
+          if (apart) CHECK(made.offset >= uint64_t{4} * 64 * 5632);
+        }
       }
     }
   }

@@ -22,13 +22,20 @@ SelftestResult run(const TinyOptions& model, const SelftestOptions& options) {
 }  // namespace
 
 TEST_CASE("the self-test passes on whole models of both styles") {
+  struct Format {
+    Encoding encoding;
+    int64_t group = 32;
+  };
+  constexpr Format kFormats[] = {{Encoding::f16}, {Encoding::m0e4}, {Encoding::m0e4, 16},
+                                 {Encoding::int4, 16}, {Encoding::any}, {Encoding::w8a8}};
   for (const TinyStyle style : {TinyStyle::llama, TinyStyle::gpt2}) {
-    for (const Encoding encoding : {Encoding::f16, Encoding::m0e4, Encoding::any, Encoding::w8a8}) {
+    for (const auto [encoding, group] : kFormats) {
       TinyOptions model;
       model.style = style;
       model.encoding = encoding;
+      model.group = group;
       const SelftestResult result = run(model, {.repetitions = 2});
-      CAPTURE(encoding_name(encoding), result.failure());
+      CAPTURE(encoding_name(encoding), group, result.failure());
       REQUIRE(result.passed());
       REQUIRE(result.failure().empty());
       REQUIRE(result.entries.size() >= 12);
@@ -38,8 +45,8 @@ TEST_CASE("the self-test passes on whole models of both styles") {
         REQUIRE_FALSE(entry.config.empty());
         // In front of an 8-bit kernel may stand what makes the codes of its input.
         const auto used = [&](const char* kernel) {
-          return entry.kernel.find(kernel + std::string(encoding_name(encoding))) !=
-                 std::string::npos;
+          return entry.kernel.find(kernel + std::string(encoding_name(encoding)) +
+                                   (group == 16 ? "_g16" : "")) != std::string::npos;
         };
         gemv |= used("gemv_");
         gemm |= used("gemm_");
@@ -81,7 +88,24 @@ TEST_CASE("the self-test notices a tile of one row less than its grid was made f
   REQUIRE(result.failure().find("gemm_m0e4") != std::string::npos);
   for (const SelftestEntry& entry : result.entries) {
     CAPTURE(entry.kernel);
-    REQUIRE((entry.ok() || entry.kernel.starts_with("gemm_m0e4")));
+    REQUIRE((entry.ok() || entry.kernel.find("gemm_m0e4") != std::string::npos));
+  }
+}
+
+TEST_CASE("the self-test notices activation sums over a column too few") {
+  TinyOptions model;
+  model.encoding = Encoding::m0e4;
+  SelftestOptions options;
+  options.repetitions = 1;
+  options.plant = [](Dispatch& d) {
+    if (d.shader == "group_sums") --d.push_constants.at(0);  // columns
+  };
+  const SelftestResult result = run(model, options);
+  REQUIRE_FALSE(result.passed());
+  REQUIRE(result.failure().find("group_sums + gemm_m0e4") != std::string::npos);
+  for (const SelftestEntry& entry : result.entries) {
+    CAPTURE(entry.kernel);
+    REQUIRE((entry.ok() || entry.kernel.starts_with("group_sums")));
   }
 }
 

@@ -104,7 +104,8 @@ class Check(unittest.TestCase):
         self.assertEqual(len(said), 1, said)
         self.assertRegex(said[0], "gemv_int3 is in no plan")
         self.assertEqual(unplanned([results(idle), results(gemv(shader="gemv_int3"), gpu="mali-g52")]), [])
-        for name in ("gemv_m0e4_tx", "attention_decode_lanes_sg", "generic_map"):
+        for name in ("gemv_m0e4_tx", "attention_decode_lanes_sg", "generic_map", "gemv_int4_convert_sg",
+                     "gemv_w8a8_gated_sdot"):
             self.assertEqual(unplanned([results(idle | {"shader": name})]), [], name)
 
     def test_cold_kernels_may_do_as_they_must(self):
@@ -144,6 +145,9 @@ class Program(unittest.TestCase):
         self.assertEqual((done.returncode, stored["shaders"][0]["occupancy"]), (0, 1))
         done, stored = self.run_it(None, results(gemv(spills=1)), "--accept")
         self.assertEqual((done.returncode, stored), (1, None))
+        done, stored = self.run_it(None, results(gemv()) | {"only": "gemv_.*"}, "--accept")
+        self.assertEqual((done.returncode, stored), (3, None))
+        self.assertIn("holds gemv_.* only", done.stderr)
 
 
 if __name__ == "__main__":

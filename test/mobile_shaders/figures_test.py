@@ -5,6 +5,7 @@ import unittest
 from fixture import GPUS, answer, row
 
 import machine
+from spirv_loop import components
 
 ADRENO, BIFROST, VALHALL = "adreno-740", "mali-g52", "mali-g610"
 
@@ -56,6 +57,13 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(machine.count(code, machine.CONVERSION), 2)
         code = machine.parse_valhall("   U32_TO_F32 r0, r1\n   F16_TO_F32 r0, r1.h0\n   V2S16_TO_V2F16 r0, r1\n")
         self.assertEqual(machine.count(code, machine.CONVERSION), 2)
+
+
+class SourceLoop(unittest.TestCase):
+    def test_an_operation_on_a_vector_counts_once_a_component(self):
+        lines = {"%5 = OpConvertSToF %v4float %4": 4, "%5 = OpExtInst %v2float %1 UnpackHalf2x16 %4": 2,
+                 "%5 = OpFMul %float %4 %4": 1, "OpStore %5 %4": 1, "%5 = OpIAdd %uint %v4 %4": 1}
+        self.assertEqual({line: components(line) for line in lines}, lines)
 
 
 class Figures(unittest.TestCase):

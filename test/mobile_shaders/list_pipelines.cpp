@@ -1,6 +1,7 @@
 // Prints, as one JSON document, every pipeline that the planner asks for on the given phones: kernel
 // variant, specialization constants, and what it is for. Needs no Vulkan device.
 //   list_pipelines test/devices/adreno-740.json ...
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -83,6 +84,11 @@ nlohmann::json pipelines_of(const DeviceLimits& phone) {
       plan_model(phone, test::make_phone_model(shape, encoding),
                  shape.name + " " + encoding_name(encoding), first, pipelines);
     }
+    for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
+      if (!first) continue;
+      plan_model(phone, test::make_phone_model(shape, encoding, 0, 16),
+                 shape.name + " " + encoding_name(encoding) + " group 16", true, pipelines);
+    }
     if (first) {
       plan_model(phone, test::make_phone_model(shape, Encoding::w8a8), shape.name + " w8a8", true,
                  pipelines, true);
@@ -95,17 +101,29 @@ nlohmann::json pipelines_of(const DeviceLimits& phone) {
     first = false;
   }
   nlohmann::json list = nlohmann::json::array();
-  std::set<std::string_view> seen;
+  const std::vector<std::string_view> variants = shader_variants();
+  std::set<std::string> seen;
+  const auto add = [&](const std::string& shader, const std::vector<uint32_t>& constants,
+                       bool planned, bool given, const std::set<std::string>& what) {
+    list.push_back({{"shader", shader}, {"constants", constants}, {"planned", planned},
+                    {"given", given}, {"uses", what}});
+    seen.insert(shader);
+  };
   for (const auto& [key, uses] : pipelines) {
-    list.push_back({{"shader", key.first}, {"constants", key.second}, {"planned", uses.planned},
-                    {"given", true}, {"uses", uses.what}});
-    seen.insert(key.first);
+    add(key.first, key.second, uses.planned, true, uses.what);
+    // The kernel lab's baseline of it, to compare the two.
+    std::string baseline = key.first;
+    if (const size_t codes = baseline.find("int4"); codes != baseline.npos) {
+      baseline.insert(codes + 4, "_convert");
+    }
+    if (baseline != key.first && std::find(variants.begin(), variants.end(), baseline) != variants.end()) {
+      add(baseline, key.second, false, false, {"baseline of the kernel lab beside " + key.first});
+    }
   }
   // What no plan of these shapes asks for, with the constants that the shader itself has.
-  for (const std::string_view name : shader_variants()) {
-    if (seen.contains(name)) continue;
-    list.push_back({{"shader", name}, {"constants", nlohmann::json::array()}, {"planned", false},
-                    {"given", false}, {"uses", {"no plan of these shapes"}}});
+  for (const std::string_view name : variants) {
+    if (seen.contains(std::string(name))) continue;
+    add(std::string(name), {}, false, false, {"no plan of these shapes"});
   }
   return list;
 }

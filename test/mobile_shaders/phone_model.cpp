@@ -7,8 +7,8 @@ namespace {
 
 class Builder {
  public:
-  Builder(const PhoneShape& shape, Encoding encoding, int32_t width)
-      : s_(shape), encoding_(encoding), width_(width) {}
+  Builder(const PhoneShape& shape, Encoding encoding, int32_t width, int64_t group)
+      : s_(shape), encoding_(encoding), width_(width), group_(group) {}
 
   // The residual stream is f32, everything else f16, as the converter's lowering has it.
   Manifest build() {
@@ -57,7 +57,7 @@ class Builder {
     w.name = "w" + std::to_string(m_.weights.size());
     w.shape = {rows, columns};
     w.format = {encoding, rows, columns, 0};
-    if (w.format.four_bit()) w.format.group = 32;
+    if (w.format.four_bit()) w.format.group = group_;
     if (encoding == Encoding::w8a8) w.act_scale = 0.01f;
     if (encoding == Encoding::any) {
       w.format.width = width_;
@@ -152,6 +152,7 @@ class Builder {
   PhoneShape s_;
   Encoding encoding_;
   int32_t width_;
+  int64_t group_;
   Manifest m_;
   const Expr kTokens = Expr::symbol("tokens"), kRows = Expr::symbol("rows");
 };
@@ -166,8 +167,8 @@ std::vector<PhoneShape> phone_shapes() {
           {"qwen3-1.7b", 2048, 6144, 151936, 16, 8, 128, false, true}};
 }
 
-Manifest make_phone_model(const PhoneShape& shape, Encoding encoding, int32_t width) {
-  return Builder(shape, encoding, width).build();
+Manifest make_phone_model(const PhoneShape& shape, Encoding encoding, int32_t width, int64_t group) {
+  return Builder(shape, encoding, width, group).build();
 }
 
 }  // namespace pocket::test

@@ -20,7 +20,8 @@ struct PhoneShape {
 // Shapes of TinyLlama-1.1B, LLaMA-2-7B, Gemma-2B, GPT-2 and Qwen3-1.7B.
 std::vector<PhoneShape> phone_shapes();
 
-// One layer with embedding and head, every matrix in `encoding`; `width` bits of codes of any precision.
-Manifest make_phone_model(const PhoneShape&, Encoding, int32_t width = 0);
+// One layer with embedding and head, every matrix in `encoding`; `width` bits of codes of any precision, `group`
+// weights a pair of 4-bit ones.
+Manifest make_phone_model(const PhoneShape&, Encoding, int32_t width = 0, int64_t group = 32);
 
 }  // namespace pocket::test

@@ -309,7 +309,8 @@ TEST_CASE("a manifest that lies about its weights is refused") {
   refused("/weights/0/shape", {int64_t{1} << 40, int64_t{1} << 40});
   refused("/weights/0/shape", nlohmann::json::array());
   refused("/weights/0/encoding", "int5");
-  refused("/weights/0/group", 16);
+  refused("/weights/0/group", 16);  // twice the pairs of its section
+  refused("/weights/0/group", 48);
   refused("/weights/0/name", "other");
   refused("/weights/1/encoding", "f16");  // a vector
   refused("/weights/0/surprise", 1);

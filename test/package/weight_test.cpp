@@ -65,14 +65,25 @@ TEST_CASE("sizes are exact, short last groups included") {
   CHECK(wide.padded_columns() == 256);
   CHECK(wide.code_bytes() == 33 * 128);
   CHECK(wide.pair_bytes() == 33 * 2 * 4);
+  // Groups of 16: whole units of 32, two pairs each.
+  const WeightFormat fine{Encoding::m0e4, 33, 40, 16};
+  CHECK(fine.padded_columns() == 64);
+  CHECK(fine.groups() == 4);
+  CHECK(fine.code_bytes() == 33 * 32);
+  CHECK(fine.pair_bytes() == 33 * 4 * 4);
+  CHECK(WeightFormat{Encoding::int4, 1, 1, 16}.groups() == 2);
   CHECK(WeightFormat{Encoding::f16, 3, 41, 0}.code_bytes() == 3 * 48 * 2);
   CHECK(WeightFormat{Encoding::f32, 1, 5, 0}.code_bytes() == 32);
   CHECK(WeightFormat{Encoding::f16, 3, 41, 0}.pair_bytes() == 0);
 }
 
 TEST_CASE("formats out of range are refused by name") {
+  for (const int64_t good : {16, 32, 64, 96, 256}) {
+    CHECK_NOTHROW(check_format({Encoding::int4, 4, 40, good}, "some.weight"));
+  }
   for (const WeightFormat& bad :
        {WeightFormat{Encoding::m0e4, 4, 40, 0}, WeightFormat{Encoding::m0e4, 4, 40, 48},
+        WeightFormat{Encoding::m0e4, 4, 40, 8}, WeightFormat{Encoding::m0e4, 4, 40, 17},
         WeightFormat{Encoding::int4, 4, 40, 288}, WeightFormat{Encoding::f16, 4, 40, 32},
         WeightFormat{Encoding::f16, 0, 40, 0}, WeightFormat{Encoding::f16, 4, -1, 0},
         WeightFormat{Encoding::f16, int64_t{1} << 40, 8, 0}, WeightFormat{Encoding::w8a8, 4, 40, 32},
@@ -123,8 +134,11 @@ TEST_CASE("codes and pairs lie where the layout says and decode") {
   std::mt19937 random(4);
   for (const Encoding encoding : {Encoding::int4, Encoding::m0e4}) {
     for (const int64_t rows : {1, 32, 33, 70}) {
-      for (const int64_t columns : {1, 32, 40, 200}) {
-        const WeightFormat format{encoding, rows, columns, columns > 100 ? 128 : 32};
+      using Shape = std::pair<int64_t, int64_t>;
+      for (const auto& [columns, group] :
+           {Shape{1, 32}, Shape{32, 32}, Shape{40, 32}, Shape{200, 128}, Shape{1, 16},
+            Shape{32, 16}, Shape{40, 16}, Shape{200, 16}}) {
+        const WeightFormat format{encoding, rows, columns, group};
         const int64_t padded = format.padded_columns(), groups = format.groups();
         std::vector<uint8_t> codes(size_t(rows * padded));
         std::vector<uint32_t> pairs(size_t(rows * groups));

@@ -136,7 +136,7 @@ TEST_CASE("a column and a row that are constant, and a weight much larger than t
 }
 
 TEST_CASE("rows that no group divides, and groups longer than a row") {
-  for (const int64_t group : {32, 64, 256}) {
+  for (const int64_t group : {16, 32, 64, 256}) {
     INFO("group " << group);
     for_each_method([&](Encoding encoding) { return load("tiny-qwen2", encoding, group); },
                     [&](Model& model, Calibrated& made) {
@@ -147,7 +147,9 @@ TEST_CASE("rows that no group divides, and groups longer than a row") {
                         REQUIRE(outcome.output_error.has_value());
                         CHECK(*outcome.output_error < 0.1);
                       }
-                      CHECK(short_groups == made.outcomes.size());  // of width 48 and 88
+                      // Of width 48 and 88, one of each in a layer of its own kind.
+                      CHECK(short_groups > 0);
+                      CHECK((short_groups == made.outcomes.size()) == (group > 16));
                     });
   }
 }

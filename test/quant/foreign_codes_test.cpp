@@ -85,16 +85,19 @@ Encoded encode(const Foreign& foreign, const WeightFormat& format, bool keep) {
 }  // namespace
 
 TEST_CASE("codes of a quantised file pass into m0e4 and int4 unchanged") {
-  constexpr int64_t kRows = 21, kColumns = 96;
+  // 100 columns in groups of 16 are seven, the last one short, and one of padding.
+  constexpr int64_t kRows = 21, kColumns = 100;
   for (const ir::ElementType type : {ir::ElementType::u4, ir::ElementType::i4}) {
-    for (const int64_t block : {32, 64, 128}) {
+    for (const int64_t block : {16, 32, 64, 128}) {
       for (const bool with_zeros : {false, true}) {
         const Foreign foreign = make_foreign(kRows, kColumns, block, type, with_zeros, 5);
-        REQUIRE(holds_integer_codes(foreign.source, 32));
+        const int64_t group = group_for(foreign.source, 32);
+        CHECK(group == std::min<int64_t>(block, 32));
+        REQUIRE(holds_integer_codes(foreign.source, group));
         std::vector<float> values(kRows * kColumns);
         foreign.source.read_rows(0, kRows, values.data());
         for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
-          const WeightFormat format{encoding, kRows, kColumns, 32};
+          const WeightFormat format{encoding, kRows, kColumns, group};
           const Encoded kept = encode(foreign, format, true);
           std::vector<float> row(kColumns);
           const int64_t blocks = (kColumns + block - 1) / block;
@@ -161,8 +164,13 @@ TEST_CASE("blocks that are finer than a group are no codes to keep") {
   const Foreign fine = make_foreign(4, 64, 16, ir::ElementType::u4, true, 9);
   CHECK_FALSE(holds_integer_codes(fine.source, 32));
   CHECK(holds_integer_codes(fine.source, 16));
+  CHECK(group_for(fine.source, 16) == 16);
+  CHECK(group_for(fine.source, 32) == 16);
+  CHECK(group_for(fine.source, 64) == 64);  // asked for: the codes are chosen anew
   const WeightSource floats({{ir::TensorData::from_floats({2, 2}, {1, 2, 3, 4}), false, 0, 2}});
   CHECK_FALSE(holds_integer_codes(floats, 32));
+  CHECK(group_for(floats, 16) == 16);
+  CHECK(group_for(floats, 256) == 32);  // a row of two is one group
 }
 
 TEST_CASE("a scale that fp16 cannot hold is rounded to nearest again") {

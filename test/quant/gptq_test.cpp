@@ -45,7 +45,7 @@ struct Coded {
 
 Coded coded(const WeightFormat& format) {
   return {std::vector<uint8_t>(size_t(format.rows * format.padded_columns()), 77),
-          std::vector<uint32_t>(size_t(format.rows * format.groups())), {}};
+          std::vector<uint32_t>(size_t(format.rows * format.groups()), 77), {}};
 }
 
 Coded run_gptq(const WeightFormat& format, const Eigen::MatrixXf& moments,
@@ -89,7 +89,7 @@ TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, block
     int64_t columns, group;
   };
   // 172 is the hidden width of stories260K; a group longer than the row is one group.
-  const Case cases[] = {{64, 32}, {40, 32}, {172, 64}, {150, 16}, {100, 128}, {80, 256}, {1, 32}};
+  const Case cases[] = {{64, 32}, {40, 32}, {172, 64}, {172, 16}, {100, 128}, {80, 256}, {1, 32}};
   for (const Encoding encoding : {Encoding::m0e4, Encoding::int4}) {
     for (const Case& one : cases) {
       for (const auto& [act_order, clip] :
@@ -115,8 +115,9 @@ TEST_CASE("GPTQ equals its slow twin: groups 16 to 256, short last groups, block
                             size_t(one.group), act_order, 0.01, clip);
         for (int64_t row = 0; row < rows; ++row) {
           for (int64_t g = 0; g < format.groups(); ++g) {
+            const bool filled = g * one.group < one.columns;  // not behind an odd number of 16
             REQUIRE(made.pairs[size_t(row * format.groups() + g)] ==
-                    twin.pairs[size_t(row)][size_t(g)].pair());
+                    (filled ? twin.pairs[size_t(row)][size_t(g)].pair() : 0));
           }
           for (int64_t k = 0; k < format.padded_columns(); ++k) {
             REQUIRE(int(made.codes[size_t(row * format.padded_columns() + k)]) ==

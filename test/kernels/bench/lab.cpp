@@ -18,65 +18,24 @@
 namespace pocket::lab {
 namespace {
 
-constexpr double kTolerance = 1e-3;      // f32 sums of a few thousand products
-constexpr double kHalfTolerance = 0.05;  // products in fp16
-constexpr int64_t kCheckedColumns = 96;  // output columns that the host computes
-constexpr double kLeastSeconds = 0.02;   // of one submission that is timed
+constexpr double kTolerance = 1e-3;        // f32 sums of a few thousand products
+constexpr double kStoredTolerance = 5e-3;  // results in f16
+constexpr double kHalfTolerance = 0.05;    // products in fp16
+constexpr int64_t kCheckedColumns = 96;    // output columns that the host computes
+constexpr double kLeastSeconds = 0.02;     // of one submission that is timed
 
-// A program of one operator with random weights.
-struct Program {
-  test::Fixture fixture;
-  HostState start;
-  KernelContext context;
-  int32_t op = 0;
-  TensorId out = 0;
-
-  Program(const Work& w, const DeviceLimits& limits) {
-    const Expr tokens = Expr::symbol("tokens");
-    const TensorId x = fixture.tensor(tokens, w.columns, w.activations);
-    out = fixture.tensor(tokens, w.rows);
-    const WeightId a = fixture.weight(w.rows, w.columns, w.encoding, w.group);
-    Attributes attributes;
-    if (w.gated) {
-      attributes.activation = Activation::silu;
-      const WeightId b = fixture.weight(w.rows, w.columns, w.encoding, w.group);
-      op = fixture.add(OpKind::gated_linear, {x}, {out}, {a, b, kNone, kNone}, attributes);
-    } else {
-      op = fixture.add(OpKind::linear, {x, kNone}, {out}, {a, kNone}, attributes);
-    }
-    const Bindings bindings = {{"tokens", w.tokens}, {"rows", 1}, {"context", 8}};
-    start = fixture.random_state(bindings);
-    start.record.tokens = static_cast<uint32_t>(w.tokens);
-    context.manifest = &fixture.manifest;
-    context.limits = limits;
-    context.bindings = bindings;
-    context.accumulate = w.accumulate;
-    context.decode = w.tokens == 1;
-  }
-
-  std::vector<Dispatch> plan(const KernelConfig& config) const {
-    KernelContext forced = context;
-    forced.forced = &config;
-    return plan_operator(forced, op);
-  }
-};
-
-KernelShape shape_of(const Work& w) {
-  return {.rows = w.rows,
-          .tokens = w.tokens,
-          .gated = w.gated,
-          .aligned = w.columns % 4 == 0,
-          .texels = (w.columns * (w.activations == DType::f16 ? 2 : 4) % 16 == 0 ||
-                     (w.encoding == Encoding::w8a8 && w.tokens > 1)) &&
-                    w.accumulate == Accumulate::fp32};
+double tolerance(const Work& work) {
+  if (work.accumulate == Accumulate::fp16) return kHalfTolerance;
+  const bool stored = work.subject != Subject::matrix && work.activations == DType::f16;
+  return stored ? kStoredTolerance : kTolerance;
 }
 
 // Largest difference over the checked columns.
-double error_of(const Program& p, const std::vector<float>& expected,
-                const std::vector<float>& actual, const std::vector<int64_t>& columns,
-                int64_t width) {
+double error_of(int64_t rows, const std::vector<float>& expected,
+                const std::vector<float>& actual, const std::vector<int64_t>& columns) {
   std::vector<float> a, b;
-  for (int64_t row = 0; row < p.context.bindings.at("tokens"); ++row) {
+  const auto width = static_cast<int64_t>(expected.size()) / rows;
+  for (int64_t row = 0; row < rows; ++row) {
     for (const int64_t column : columns) {
       const auto i = static_cast<size_t>(row * width + column);
       a.push_back(expected[i]);
@@ -205,111 +164,148 @@ class Timed {
   int passes_ = 1;
 };
 
+// A grid of tiles for a sweep.
+std::vector<KernelConfig> tiles(const Work& work) {
+  const Kernel kernel = kernel_of(work);
+  std::vector<KernelConfig> grid;
+  const auto add = [&](uint32_t lanes, uint32_t rows, uint32_t tokens, uint32_t splits,
+                       bool texels) {
+    KernelConfig row{kernel, "", lanes, rows, tokens, splits};
+    row.subgroup = true;
+    row.texels = texels;
+    row.origin = "sweep";
+    grid.push_back(row);
+  };
+  for (const bool texels : {true, false}) {
+    for (const uint32_t lanes : {8u, 16u, 32u, 64u}) {
+      switch (kernel) {
+        case Kernel::norm:
+          if (!texels) add(lanes, 1, 1, 1, false);
+          break;
+        case Kernel::attention_decode:
+          for (const uint32_t tokens : {1u, 4u, 8u}) {
+            for (const uint32_t splits : {1u, 4u, 16u}) add(lanes, 1, tokens, splits, texels);
+          }
+          break;
+        case Kernel::attention_prefill:
+          for (const uint32_t tokens : {8u, 16u, 32u}) add(lanes, 1, tokens, 1, texels);
+          break;
+        default:
+          for (const uint32_t rows : {2u, 4u, 8u}) {
+            for (const uint32_t tile : {1u, 2u, 4u, 8u, 16u}) {
+              const uint32_t tokens = work.tokens == 1 ? 1 : tile;
+              // Larger tiles compile for minutes on the software device.
+              if (rows * tokens <= 32) add(lanes, rows, tokens, work.tokens == 1 ? tile : 1, texels);
+            }
+          }
+      }
+    }
+  }
+  return grid;
+}
+
+// A job whose configurations are checked and can be timed.
+struct Prepared {
+  std::vector<Result> results;
+  std::vector<std::unique_ptr<Timed>> timed;  // null: refused or wrong
+};
+
+Prepared prepare(Device& device, ComputeContext& compute, const Job& job) {
+  const Work& work = job.work;
+  const Program program(work, device.limits());
+  const auto out = static_cast<size_t>(program.out);
+  const auto width = static_cast<int64_t>(program.start.tensors[out].size()) / work.tokens;
+  std::vector<int64_t> columns;
+  const int64_t step = std::max<int64_t>(1, width / kCheckedColumns);
+  for (int64_t i = 0; i < width; i += step) columns.push_back(i);
+  columns.push_back(width - 1);
+  HostState expected = program.start;
+  run_reference(program.fixture.manifest, program.fixture.source(), program.op, expected,
+                {.columns = columns});
+
+  DispatchRunner runner(compute, program.fixture.manifest,
+                        [&](const Section& s) { return program.fixture.section_bytes(s); });
+  Prepared prepared;
+  for (const KernelConfig& config : job.configs) {
+    Result result;
+    result.config = config;
+    result.bytes = program.bytes();
+    std::unique_ptr<Timed> run;
+    try {
+      std::vector<Dispatch> dispatches = program.plan(config);
+      // Beside it may stand what makes its codes, or joins its parts.
+      result.shader = dispatches.at(work.subject == Subject::matrix ? dispatches.size() - 1 : 0).shader;
+      result.flops = program.flops(dispatches);
+      HostState actual = program.start;
+      std::vector<int32_t> ring(4);
+      runner.run(dispatches, actual, ring);
+      result.error =
+          error_of(work.tokens, expected.tensors[out], actual.tensors[out], columns);
+      result.correct = result.error < tolerance(work);
+      if (result.correct) run = std::make_unique<Timed>(device, program, std::move(dispatches));
+    } catch (const Error& error) {
+      if (job.configs.size() == 1) throw;  // nothing else to measure
+      result.refused = error.what();
+    }
+    prepared.results.push_back(std::move(result));
+    prepared.timed.push_back(std::move(run));
+  }
+  return prepared;
+}
+
 }  // namespace
 
 std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limits, bool sweep) {
-  const Kernel kernel = matrix_kernel(work.encoding, work.tokens);
-  const bool gemm = work.tokens != 1;
+  const Kernel kernel = kernel_of(work);
   std::vector<KernelConfig> all;
   for (const KernelConfig& row : kernel_configs()) {
     if (row.kernel == kernel) all.push_back(row);
   }
   if (sweep) {
-    for (const bool texels : {true, false}) {
-      for (const uint32_t lanes : {8u, 16u, 32u, 64u}) {
-        for (const uint32_t rows : {2u, 4u, 8u}) {
-          for (const uint32_t tile : {1u, 2u, 4u, 8u, 16u}) {
-            KernelConfig row{kernel, "", lanes, rows, gemm ? tile : 1};
-            if (!gemm) row.splits = tile;
-            row.subgroup = true;
-            row.texels = texels;
-            row.origin = "sweep";
-            // Larger tiles compile for minutes on the software device.
-            if (row.rows * row.tokens <= 32) all.push_back(row);
-          }
-        }
-      }
-    }
+    const std::vector<KernelConfig> grid = tiles(work);
+    all.insert(all.end(), grid.begin(), grid.end());
   }
   std::vector<KernelConfig> result;
   for (const KernelConfig& row : all) {
     const bool known = std::any_of(result.begin(), result.end(), [&](const KernelConfig& other) {
       return same_numbers(row, other);
     });
-    if (!known && valid(row, limits, shape_of(work))) result.push_back(row);
+    if (!known && valid(row, limits, shape_of(work, limits))) result.push_back(row);
   }
   return result;
 }
 
 KernelConfig chosen(const Work& work, const DeviceLimits& limits) {
-  return choose_config(matrix_kernel(work.encoding, work.tokens), limits, shape_of(work));
+  return choose_config(kernel_of(work), limits, shape_of(work, limits));
 }
 
-std::vector<Result> measure(Device& device, const Work& work,
-                            const std::vector<KernelConfig>& configs, int repetitions) {
-  Program program(work, device.limits());
-  std::vector<int64_t> columns;
-  const int64_t step = std::max<int64_t>(1, work.rows / kCheckedColumns);
-  for (int64_t i = 0; i < work.rows; i += step) columns.push_back(i);
-  columns.push_back(work.rows - 1);
-  HostState expected = program.start;
-  run_reference(program.fixture.manifest, program.fixture.source(), program.op, expected,
-                {.columns = columns});
-
+std::vector<std::vector<Result>> measure(Device& device, const std::vector<Job>& jobs,
+                                         int repetitions) {
   ComputeContext compute(device);
-  DispatchRunner runner(compute, program.fixture.manifest,
-                        [&](const Section& s) { return program.fixture.section_bytes(s); });
-  const auto out = static_cast<size_t>(program.out);
-  std::vector<Result> results;
-  std::vector<std::unique_ptr<Timed>> timed;
-  for (const KernelConfig& config : configs) {
-    Result result;
-    result.config = config;
-    std::unique_ptr<Timed> run;
-    try {
-      std::vector<Dispatch> dispatches = program.plan(config);
-      result.shader = dispatches.back().shader;  // in front of it may stand what makes its codes
-      for (const Dispatch& d : dispatches) result.flops += d.flops;
-      HostState actual = program.start;
-      std::vector<int32_t> ring(4);
-      runner.run(dispatches, actual, ring);
-      result.error =
-          error_of(program, expected.tensors[out], actual.tensors[out], columns, work.rows);
-      result.correct =
-          result.error < (work.accumulate == Accumulate::fp16 ? kHalfTolerance : kTolerance);
-      if (result.correct) run = std::make_unique<Timed>(device, program, std::move(dispatches));
-    } catch (const Error& error) {
-      if (configs.size() == 1) throw;  // nothing else to measure
-      result.refused = error.what();
-    }
-    for (const Weight& weight : program.fixture.manifest.weights) {
-      for (const Section& section : weight.sections) result.weight_bytes += section.bytes;
-    }
-    results.push_back(std::move(result));
-    timed.push_back(std::move(run));
-  }
-
-  std::vector<std::vector<double>> cpu(results.size()), wall(results.size());
+  std::vector<Prepared> prepared;
+  for (const Job& job : jobs) prepared.push_back(prepare(device, compute, job));
+  std::map<const Timed*, std::pair<std::vector<double>, std::vector<double>>> times;  // CPU, wall
   for (int round = 0; round < repetitions; ++round) {
-    for (size_t i = 0; i < results.size(); ++i) {
-      if (!timed[i]) continue;
-      const auto [cpu_time, wall_time] = timed[i]->run();
-      cpu[i].push_back(cpu_time);
-      wall[i].push_back(wall_time);
+    for (const Prepared& p : prepared) {
+      for (const auto& timed : p.timed) {
+        if (!timed) continue;
+        const auto [cpu, wall] = timed->run();
+        times[timed.get()].first.push_back(cpu);
+        times[timed.get()].second.push_back(wall);
+      }
     }
   }
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (cpu[i].empty()) continue;
-    results[i].cpu_seconds = bench::median(cpu[i]);
-    results[i].wall_seconds = bench::median(wall[i]);
+  std::vector<std::vector<Result>> all;
+  for (Prepared& p : prepared) {
+    for (size_t i = 0; i < p.results.size(); ++i) {
+      if (!p.timed[i]) continue;
+      const auto& [cpu, wall] = times.at(p.timed[i].get());
+      p.results[i].cpu_seconds = bench::median(cpu);
+      p.results[i].wall_seconds = bench::median(wall);
+    }
+    all.push_back(std::move(p.results));
   }
-  return results;
-}
-
-std::string name(const Work& w) {
-  return std::string(encoding_name(w.encoding)) + " " + std::to_string(w.rows) + " x " +
-         std::to_string(w.columns) + (w.gated ? " gated" : "") + ", " + std::to_string(w.tokens) +
-         (w.tokens == 1 ? " token" : " tokens");
+  return all;
 }
 
 Shares shares(const Result& r, const Peaks& peaks) {
@@ -317,7 +313,7 @@ Shares shares(const Result& r, const Peaks& peaks) {
   const auto of = [&](uint64_t work, double peak) {
     return peak > 0 ? static_cast<double>(work) / r.wall_seconds / peak : 0;
   };
-  return {of(r.weight_bytes, peaks.read_bytes_per_second), of(r.flops, peaks.fp32_per_second)};
+  return {of(r.bytes, peaks.read_bytes_per_second), of(r.flops, peaks.fp32_per_second)};
 }
 
 nlohmann::json to_json(const Device& device, const Work& work, const std::vector<Result>& results,
@@ -335,24 +331,38 @@ nlohmann::json to_json(const Device& device, const Work& work, const std::vector
     if (r.cpu_seconds > 0) {
       entry["cpu_seconds"] = r.cpu_seconds;
       entry["wall_seconds"] = r.wall_seconds;
-      entry["weight_bytes_per_cpu_second"] =
-          static_cast<double>(r.weight_bytes) / r.cpu_seconds;
+      entry["bytes_per_cpu_second"] = static_cast<double>(r.bytes) / r.cpu_seconds;
       entry["flops_per_cpu_second"] = static_cast<double>(r.flops) / r.cpu_seconds;
       entry["share_of_read_bandwidth"] = shares(r, peaks).read;
       entry["share_of_fp32_peak"] = shares(r, peaks).fp32;
     }
     list.push_back(std::move(entry));
   }
-  return {{"device", device.info().name},
-          {"driver", device.info().driver},
-          {"work", name(work)},
-          {"rows", work.rows},
-          {"columns", work.columns},
-          {"tokens", work.tokens},
-          {"encoding", encoding_name(work.encoding)},
-          {"group", work.group},
-          {"gated", work.gated},
-          {"results", list}};
+  nlohmann::json run = {{"device", device.info().name},
+                        {"driver", device.info().driver},
+                        {"subject", subject_name(work.subject)},
+                        {"work", name(work)},
+                        {"tokens", work.tokens},
+                        {"results", list}};
+  switch (work.subject) {
+    case Subject::matrix:
+      run.update({{"rows", work.rows},
+                  {"columns", work.columns},
+                  {"encoding", encoding_text(work)},
+                  {"group", work.group},
+                  {"gated", work.gated}});
+      break;
+    case Subject::attention:
+      run.update({{"heads", work.heads},
+                  {"kv_heads", work.kv_heads},
+                  {"head_dim", work.head_dim},
+                  {"context", work.context}});
+      break;
+    case Subject::norm:
+      run["columns"] = work.columns;
+      break;
+  }
+  return run;
 }
 
 }  // namespace pocket::lab

@@ -41,9 +41,78 @@ TEST_CASE("the kernel lab checks and times what the table chooses and what is as
   }
 }
 
+TEST_CASE("the baseline that converts codes computes what int4 is, beside the others") {
+  struct Form {
+    const char* shader;
+    std::vector<std::string> words;
+  };
+  const std::vector<std::string> plain = {"--lanes", "32", "--tile-rows", "2", "--subgroup"};
+  std::vector<std::string> half = plain;
+  half.push_back("--fp16");
+  for (const Form& form : {Form{"_tx", {"--lanes", "8", "--tile-rows", "8", "--texels"}},
+                           Form{"_sg", plain}, Form{"_half_sg", half}}) {
+    for (const auto& [rows, columns] : {std::pair{"105", "100"}, std::pair{"257", "160"}}) {
+      std::vector<std::string> words = {"--rows",     rows,  "--columns", columns,
+                                        "--group",    "64",  "-r",        "1",
+                                        "--encoding", "int4,int4-convert", "--interleave",
+                                        "--json",     "-"};
+      words.insert(words.end(), form.words.begin(), form.words.end());
+      const CommandResult result = lab(words);
+      CAPTURE(form.shader, rows, result.err);
+      REQUIRE(result.exit_code == 0);
+      const nlohmann::json document = nlohmann::json::parse(result.out);
+      REQUIRE(schema_errors("kernel_lab", document) == "");
+      REQUIRE(document["runs"].size() == 2);
+      for (const bool convert : {false, true}) {
+        const nlohmann::json& run = document["runs"][convert ? 1 : 0];
+        const nlohmann::json& entry = run["results"][0];
+        const std::string codes = convert ? "gemv_int4_convert" : "gemv_int4";
+        REQUIRE(run["encoding"] == (convert ? "int4-convert" : "int4"));
+        REQUIRE(entry["shader"] == codes + form.shader);
+        REQUIRE(entry["correct"] == true);
+        if (form.words.back() != "--fp16") REQUIRE(entry["error"].get<double>() < 1e-5);
+        REQUIRE(entry["wall_seconds"].get<double>() > 0);
+      }
+    }
+  }
+  REQUIRE(lab({"--encoding", "int4-convert", "--tokens", "2"}).exit_code == 2);
+  REQUIRE(lab({"--encoding", "int4-convert", "--gated"}).exit_code == 2);
+}
+
+TEST_CASE("the kernel lab times attention and norms") {
+  const std::vector<std::vector<std::string>> works = {
+      {"--kernel", "attention", "--heads", "6", "--kv-heads", "3", "--head-dim", "32",
+       "--context", "40", "--tokens", "1,9"},
+      {"--kernel", "norm", "--columns", "105", "--tokens", "1,5"}};
+  for (const std::vector<std::string>& work : works) {
+    std::vector<std::string> words = {"-r", "1", "--json", "-"};
+    words.insert(words.end(), work.begin(), work.end());
+    const CommandResult result = lab(words);
+    CAPTURE(work, result.err);
+    REQUIRE(result.exit_code == 0);
+    const nlohmann::json document = nlohmann::json::parse(result.out);
+    REQUIRE(schema_errors("kernel_lab", document) == "");
+    REQUIRE(document["runs"].size() == 2);
+    for (const nlohmann::json& run : document["runs"]) {
+      const nlohmann::json& entry = run["results"][0];
+      CAPTURE(run.dump());
+      REQUIRE(run["subject"] == work[1]);
+      REQUIRE(entry["correct"] == true);
+      REQUIRE(entry["error"].get<double>() < 1e-5);
+      REQUIRE(entry["cpu_seconds"].get<double>() > 0);
+    }
+  }
+  const CommandResult refused = lab({"--kernel", "attention", "--head-dim", "64", "--lanes", "12"});
+  REQUIRE(refused.exit_code == 2);
+  REQUIRE(refused.err.find("is not valid for attention_decode") != std::string::npos);
+}
+
 TEST_CASE("the kernel lab refuses what it cannot run") {
   REQUIRE(lab({"--encoding", "q9"}).exit_code == 2);
   REQUIRE(lab({"--tokens", "0"}).exit_code == 2);
+  REQUIRE(lab({"--kernel", "sampler"}).exit_code == 2);
+  REQUIRE(lab({"--kernel", "attention", "--heads", "5", "--kv-heads", "2"}).exit_code == 2);
+  REQUIRE(lab({"--kernel", "attention", "--context", "4", "--tokens", "5"}).exit_code == 2);
 }
 
 TEST_CASE("the kernel lab runs the row that was asked for or says why not") {
