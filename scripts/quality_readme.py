@@ -3,8 +3,8 @@
 
     python3 scripts/quality_readme.py
 
-The pages are made by scripts/quant_table.py and public_comparison.py; their sentences are counted from their rows and
-taken over as they are.
+The pages are made by scripts/quant_table.py, any_precision_table.py and public_comparison.py; their sentences are
+counted from their rows and taken over as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ PAGES = ROOT / "bench_results" / "quality"
 BEGIN, END = "<!-- quality -->\n", "<!-- /quality -->"
 METHODS = ("plain", "rtn", "awq", "gptq", "awq+gptq")
 W8A8 = ("per-tensor@64", "per-channel@64", "per-tensor@1", "per-tensor@1+shadow")
+WIDTHS = (4, 3, 2)
 GROUP = 32
 
 
@@ -70,6 +71,20 @@ def w8a8() -> str:
             + listed(document["verdicts"]))
 
 
+def widths() -> str:
+    document = page("any-precision")
+    read = by(document["rows"], "model", "matrices", "width")
+    models = list(dict.fromkeys(row["model"] for row in document["rows"]))
+    kinds = ("any, calibrated", "nested m0e4")
+    lines = [[f"`{model}`, {kind}", *(f"{read[model, kind, width]['bits']:.2f}: "
+                                       f"{read[model, kind, width]['perplexity']:.2f}" for width in WIDTHS)]
+             for model in models for kind in kinds]
+    return ("Bits read of a weight and perplexity of one `any` file at each of its widths, and of `m0e4` codes cut\n"
+            "short with refitted pairs, the cheap alternative, which the runtime has not\n"
+            "([any-precision.md](bench_results/quality/any-precision.md)):\n\n"
+            + table(["model, matrices", *(f"{width} bits" for width in WIDTHS)], lines) + listed(document["verdicts"]))
+
+
 def public() -> str:
     document = page("public-comparison")
     versions = ", ".join(f"{name.replace('_', '-')} {version}" for name, version in document["versions"].items()
@@ -83,7 +98,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     head, rest = text.split(BEGIN)
-    said = methods() + w8a8() + public()
+    said = methods() + w8a8() + widths() + public()
     readme.write_text(head + BEGIN + said.rstrip("\n") + "\n" + END + rest.split(END, 1)[1])
     print(said, end="")
 
