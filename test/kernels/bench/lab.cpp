@@ -256,10 +256,10 @@ Prepared prepare(Device& device, ComputeContext& compute, const Job& job) {
 }  // namespace
 
 std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limits, bool sweep) {
-  const Kernel kernel = kernel_of(work);
+  const ConfigRequest request = Program(work, limits).request();
   std::vector<KernelConfig> all;
   for (const KernelConfig& row : kernel_configs()) {
-    if (row.kernel == kernel) all.push_back(row);
+    if (row.kernel == request.kernel) all.push_back(row);
   }
   if (sweep) {
     const std::vector<KernelConfig> grid = tiles(work);
@@ -270,13 +270,14 @@ std::vector<KernelConfig> candidates(const Work& work, const DeviceLimits& limit
     const bool known = std::any_of(result.begin(), result.end(), [&](const KernelConfig& other) {
       return same_numbers(row, other);
     });
-    if (!known && valid(row, limits, shape_of(work, limits))) result.push_back(row);
+    if (!known && valid(row, limits, request.shape)) result.push_back(row);
   }
   return result;
 }
 
 KernelConfig chosen(const Work& work, const DeviceLimits& limits) {
-  return choose_config(kernel_of(work), limits, shape_of(work, limits));
+  const ConfigRequest request = Program(work, limits).request();
+  return choose_config(request.kernel, limits, request.shape);
 }
 
 std::vector<std::vector<Result>> measure(Device& device, const std::vector<Job>& jobs,

@@ -50,26 +50,6 @@ Kernel kernel_of(const Work& w) {
   return w.tokens == 1 ? Kernel::attention_decode : Kernel::attention_prefill;
 }
 
-KernelShape shape_of(const Work& w, const DeviceLimits& limits) {
-  if (w.subject == Subject::norm) return {.tokens = w.tokens};
-  if (w.subject == Subject::attention) {
-    const bool wide = w.head_dim % 8 == 0;
-    const int64_t texels = w.context * w.kv_heads * w.head_dim / 8;
-    return {.rows = w.context,
-            .tokens = w.tokens,
-            .head_dim = static_cast<uint32_t>(w.head_dim),
-            .aligned = wide,
-            .texels = wide && texels <= static_cast<int64_t>(limits.max_texels)};
-  }
-  return {.rows = w.rows,
-          .tokens = w.tokens,
-          .gated = w.gated,
-          .aligned = w.columns % 4 == 0,
-          .texels = (w.columns * (w.activations == DType::f16 ? 2 : 4) % 16 == 0 ||
-                     (w.encoding == Encoding::w8a8 && w.tokens > 1)) &&
-                    w.accumulate == Accumulate::fp32};
-}
-
 Program::Program(const Work& work, const DeviceLimits& limits) : work_(work) {
   switch (work.subject) {
     case Subject::matrix:
@@ -149,21 +129,25 @@ std::vector<Dispatch> Program::plan(const KernelConfig& config) const {
   return dispatches;
 }
 
-// As the tuner does it: the row takes the place of the table's for what the planner asks.
-std::vector<Dispatch> Program::plan_by_request(const KernelConfig& config) const {
+ConfigRequest Program::request() const {
   KernelContext context = context_;
   std::vector<ConfigRequest> requests;
   context.requests = &requests;
   plan_operator(context, op);
-  context.requests = nullptr;
-  const ConfigRequest& request = requests.at(0);
-  if (config.kernel != request.kernel || !valid(config, context.limits, request.shape)) {
+  return requests.at(0);
+}
+
+// As the tuner does it: the row takes the place of the table's for what the planner asks.
+std::vector<Dispatch> Program::plan_by_request(const KernelConfig& config) const {
+  const ConfigRequest asked = request();
+  if (config.kernel != asked.kernel || !valid(config, context_.limits, asked.shape)) {
     throw Error(ExitCode::usage, "the configuration " + config.str() + " is not valid for " +
-                                     request.key() + " on " + context.limits.name +
+                                     asked.key() + " on " + context_.limits.name +
                                      "; choose another row, --all lists the valid ones");
   }
+  KernelContext context = context_;
   TunedConfigs trial;
-  trial.set(request.key(), config);
+  trial.set(asked.key(), config);
   context.tuned = &trial;
   return plan_operator(context, op);
 }

@@ -34,13 +34,14 @@ std::string name(const Work&);
 std::string encoding_text(const Work&);  // "int4-convert" of the baseline
 
 Kernel kernel_of(const Work&);
-KernelShape shape_of(const Work&, const DeviceLimits&);
 
 // A program of one operator with random weights.
 class Program {
  public:
   Program(const Work&, const DeviceLimits&);
 
+  // What the planner asks the table of rows for (of a matrix in several ranges, for the first).
+  ConfigRequest request() const;
   // Under this row, or Error(usage) where it is not valid.
   std::vector<Dispatch> plan(const KernelConfig&) const;
   uint64_t flops(const std::vector<Dispatch>&) const;
