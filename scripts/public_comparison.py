@@ -48,9 +48,10 @@ HEAD = """# GPTQ and AWQ beside public implementations
 
 The ratio is the squared error of the output with our codes over that with theirs: below 1, ours lose less. In the rows
 `whole range` and `scales` both do the same thing on the same grid; ours keeps the scale in fp16. The rows with a clip
-search compare two searches: auto-gptq tries 80 ranges by the 2.4th power of the error, ours 7 weighed by what GPTQ
-cannot make good; AutoAWQ cuts both ends of a group at one magnitude, ours shrinks its range around the middle. Where
-inputs go together most (`o`), a search inside GPTQ can lose more than none, theirs and ours.
+search compare two searches: auto-gptq tries 80 ranges by the 2.4th power of the error of values at rest; ours tries 7,
+each with and without zero on the grid, and rounds the group under each with GPTQ's feedback (in act-order, where a
+group's columns lie apart, it weighs values at rest by what GPTQ cannot make good). AutoAWQ cuts both ends of a group at
+one magnitude, ours shrinks its range around the middle.
 
 """
 

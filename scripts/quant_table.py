@@ -56,8 +56,8 @@ agreement per held-out token, in floats. Intervals are of 95 %; differences of K
 
 
 METHODS = Page(head("What the quantisers keep", "--groups 16,32,64,128", """\
-`plain` is round-to-nearest over the whole range of a group, `rtn` the same with the clip search. Bits per weight count
-all: codes, scales, padding, and norms in f32.
+`plain` is round-to-nearest over the whole range of a group, `rtn` the same with the clip search; `+order` is
+`--act-order`. Bits per weight count all: codes, scales, padding, and norms in f32.
 """), {"KL - rtn": "kl_minus_rtn", "KL - default": "kl_minus_default"}, """
 Most matrices of `folktale-2m` have 192 columns, which groups of 128 pad to 256: its file grows.
 """)
@@ -135,6 +135,8 @@ def bases(key: Key) -> dict[str, Key]:
         found["kl_minus_plain"] = (group, weights, "plain")
     if method == "awq+gptq":
         found["kl_minus_gptq"] = (group, weights, "gptq")
+    if method.endswith("+order"):
+        found["kl_minus_unordered"] = (group, weights, method.removesuffix("+order"))
     if weights == "m0e4":
         found["kl_minus_int4"] = (group, "int4", method)
     return found
@@ -180,13 +182,14 @@ def verdicts(page: Page, rows: list[dict]) -> list[str]:
         asked = [("Scales per channel against per tensor", "kl_minus_tensor", rows, "more"),
                  ("Outliers added against cut off, where there are any", "kl_minus_cut", outliers, "more")]
     else:
-        gptq = [row for row in rows if "gptq" in row["method"]]
+        gptq = [row for row in rows if row["method"].endswith("gptq")]
         default_bytes = {row["model"]: row["file_bytes"] for row in rows
                          if (row["group"], row["weights"], row["method"]) == (DEFAULT_GROUP, *DEFAULT)}
         small = [row for row in rows if row["file_bytes"] <= default_bytes.get(row["model"], 0)]
         asked = [("`gptq` and `awq+gptq` against `rtn`", "kl_minus_rtn", gptq, "more"),
                  ("`awq` against `plain`", "kl_minus_plain", rows, "more"),
                  ("`awq+gptq` against `gptq`", "kl_minus_gptq", rows, "more"),
+                 ("`awq+gptq` with `--act-order` against without", "kl_minus_unordered", rows, "less"),
                  ("`m0e4` against `int4`, same group and method", "kl_minus_int4", rows, "more"),
                  ("Every row against the default of its group, `m0e4 awq+gptq`", "kl_minus_default", rows, "less"),
                  (f"Rows of at most as many bytes against the default at group {DEFAULT_GROUP}",
@@ -203,7 +206,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--weights", default="m0e4,int4")
     parser.add_argument("--groups", default="16,32,64,128")
-    parser.add_argument("--methods", default="plain,rtn,awq,gptq,awq+gptq")
+    parser.add_argument("--methods", default="plain,rtn,awq,gptq,awq+gptq,awq+gptq+order")
     parser.add_argument("--w8a8", default="")
     parser.add_argument("--table", type=Path)
     args = parser.parse_args()
